@@ -1,0 +1,92 @@
+"""An aiohttp server for operators: `/-/healthy`, `/-/ready`, `/metrics`, and what else a part adds."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+
+from aiohttp import web
+
+from configuration.units import Address, parse_address
+from lifecycle.refusal import Refusal
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+Readiness = Callable[[], str | None]
+"""None when the part is ready, else in a few words what it waits for."""
+
+
+class AdminServer:
+    """Serves one part's endpoints. With a token, whatever is not open needs `Authorization: Bearer TOKEN`."""
+
+    def __init__(
+        self,
+        metrics: Callable[[], bytes],
+        waits_for: Readiness,
+        *,
+        token_file: str | None = None,
+        open_without_token: Collection[str] = ("health",),
+    ) -> None:
+        self._metrics = metrics
+        self._waits_for = waits_for
+        self._token = _read_token(token_file)
+        self._open = {"/-/healthy", "/-/ready"} if "health" in open_without_token else set()
+        self._open |= {"/metrics"} if "metrics" in open_without_token else set()
+        self._app = web.Application(middlewares=[self._guard])
+        self._app.router.add_get("/-/healthy", self._healthy)
+        self._app.router.add_get("/-/ready", self._ready)
+        self._app.router.add_get("/metrics", self._exposition)
+        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False)
+
+    async def start(self, setting: str, listen: str) -> Address:
+        """Listen at the address that `setting` gives; the address with the port in use. `Refusal` if it is taken."""
+        address = parse_address(listen)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, address.host, address.port, shutdown_timeout=1).start()
+        except OSError as error:
+            raise Refusal(cannot_listen(setting, listen, error)) from None
+        return Address(address.host, self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Close every connection and the port."""
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if self._token is not None and request.path not in self._open:
+            given = request.headers.get("Authorization", "")
+            if not hmac.compare_digest(given.encode("utf-8", "replace"), b"Bearer " + self._token):
+                return web.json_response({"error": "a bearer token is needed"}, status=401)
+        return await handler(request)
+
+    async def _healthy(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        waiting = self._waits_for()
+        return web.Response(text=f"waits for {waiting}\n", status=503) if waiting else web.Response(text="ready\n")
+
+    async def _exposition(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": _PROMETHEUS})
+
+
+def cannot_listen(setting: str, listen: str, error: OSError) -> str:
+    """The line for an address that cannot be listened at."""
+    reason = (error.strerror or str(error)).lower()
+    return f"{setting}: cannot listen at {listen}: {reason}; choose another address or end what uses it"
+
+
+def _read_token(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        token = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise Refusal(f"token_file {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if not token:
+        raise Refusal(f"token_file {path} is empty; write a token into it")
+    return token

@@ -1,0 +1,39 @@
+"""The one YAML file of all parts: strict, whole or not at all, and its mistakes told with path, rule and value.
+
+A leaf: `sections` holds the settings and their defaults, `reading` turns a file into them.
+"""
+
+from configuration.reading import load, resolved_document
+from configuration.sections import (
+    Capture,
+    Configuration,
+    Drift,
+    Exporter,
+    Inference,
+    Kafka,
+    Limits,
+    Mirror,
+    Model,
+    Proxy,
+    Target,
+    Tenant,
+    Window,
+)
+
+__all__ = [
+    "Capture",
+    "Configuration",
+    "Drift",
+    "Exporter",
+    "Inference",
+    "Kafka",
+    "Limits",
+    "Mirror",
+    "Model",
+    "Proxy",
+    "Target",
+    "Tenant",
+    "Window",
+    "load",
+    "resolved_document",
+]

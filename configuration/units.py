@@ -1,0 +1,61 @@
+"""Durations, sizes and addresses as people write them: `10s`, `64KiB`, `0.0.0.0:8080`."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+_DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+_NUMBER_AND_UNIT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+
+
+class Duration(float):
+    """Seconds; written as a number of them, or as `250ms`, `10s`, `5m`, `1h`, `30d`."""
+
+
+class Size(int):
+    """Bytes; written as a number of them, or as `64KiB`, `1MiB`, `4GiB`."""
+
+
+class Address(NamedTuple):
+    """A host and a port to listen at; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone can reach it."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_duration(value: object) -> Duration:
+    """Seconds out of a number or a text with a unit. Raises ValueError."""
+    return Duration(_quantity(value, _DURATION_UNITS, "a duration such as 250ms, 10s or 5m"))
+
+
+def parse_size(value: object) -> Size:
+    """Bytes out of a number or a text with a unit. Raises ValueError."""
+    return Size(_quantity(value, _SIZE_UNITS, "a size such as 65536, 64KiB or 4GiB"))
+
+
+def parse_address(text: str) -> Address:
+    """Host and port out of `host:port` or `[host]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"must be an address such as 127.0.0.1:8080, got {text!r}")
+    return Address(host, int(port))
+
+
+def _quantity(value: object, units: dict[str, float] | dict[str, int], what: str) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e18:
+        return value
+    match = _NUMBER_AND_UNIT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"must be {what}, got {value!r}")
+    return float(match[1]) * units[match[2]]

@@ -1,0 +1,39 @@
+"""The outermost frame of every process: its event loop, its signals, its last words."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from lifecycle.refusal import Refusal
+from lifecycle.tether import Tether
+
+Main = Callable[[Tether, asyncio.Event], Awaitable[None]]
+"""A part: given its tether and the event that asks it to stop, it serves until then and cleans up."""
+
+
+def run(main: Main) -> int:
+    """Run a part until SIGTERM, SIGINT or its parent's end; the process's exit code.
+
+    A `Refusal` is one line on standard error and exit code 2: the user mends it and starts again.
+    """
+    try:
+        uvloop.run(_framed(main))
+    except Refusal as refusal:
+        sys.stderr.write(f"shadowdrift: {refusal}\n")
+        return 2
+    return 0
+
+
+async def _framed(main: Main) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tether = Tether.take()
+    tether.watch(stop)
+    await main(tether, stop)

@@ -1,0 +1,145 @@
+"""A parent process and its child, held together by one socket pair.
+
+The child says once that it is ready; each end notices at once when the other is gone, however it ended, because the
+kernel closes the socket. So no child outlives its parent, and no parent waits for a child that has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lifecycle.refusal import Refusal
+
+_VARIABLE = "SHADOWDRIFT_TETHER"
+
+
+class Child:
+    """A child process of this one, started as `python -m MODULE ARGUMENT...`."""
+
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.name = name
+        self.process = process
+        self._reader = reader
+        self._writer = writer
+        self.ended: asyncio.Task[int] = asyncio.create_task(process.wait(), name=f"{name} ended")
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        module: str,
+        arguments: Sequence[str] = (),
+        *,
+        instructions: bytes = b"",
+        descriptors: Sequence[int] = (),
+        environment: Mapping[str, str] = os.environ,
+    ) -> Child:
+        """Start it. It finds `instructions` in its tether; the file `descriptors` keep their numbers."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                module,
+                *arguments,
+                pass_fds=(theirs.fileno(), *descriptors),
+                env={**environment, _VARIABLE: str(theirs.fileno())},
+                # A terminal's Ctrl-C reaches the whole process group; the parent alone decides when a child ends.
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.write(len(instructions).to_bytes(8, "big") + instructions)
+        return cls(name, process, reader, writer)
+
+    async def ready(self) -> dict[str, Any]:
+        """What the child announced; `Refusal` when it ended instead, having said why on its standard error."""
+        line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            code = await self.ended
+            raise Refusal(f"the {self.name} ended while it started (exit code {code})")
+        announced: dict[str, Any] = msgspec.json.decode(line)
+        return announced
+
+    async def stop(self, within: float) -> bool:
+        """Ask it to end, and kill it when it has not after `within` seconds; whether it ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        done, _ = await asyncio.wait({self.ended}, timeout=within)
+        if not done:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.ended
+        self._writer.close()
+        return bool(done)
+
+
+class Tether:
+    """The child's end."""
+
+    def __init__(self, connection: socket.socket | None, instructions: bytes) -> None:
+        self._connection = connection
+        self.instructions = instructions
+        """What the parent handed over at the start; empty without a parent."""
+
+    @classmethod
+    def take(cls) -> Tether:
+        """The tether this process was started with, once; a loose one where it was started by hand."""
+        number = os.environ.pop(_VARIABLE, None)
+        if number is None:
+            return cls(None, b"")
+        connection = socket.socket(fileno=int(number))
+        return cls(connection, _receive(connection, int.from_bytes(_receive(connection, 8), "big")))
+
+    def announce(self, what: Mapping[str, Any]) -> None:
+        """Tell the parent, if there is one, that this process is ready."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.sendall(msgspec.json.encode(dict(what)) + b"\n")
+
+    def watch(self, on_parent_gone: asyncio.Event) -> None:
+        """Set the event when the parent is gone."""
+        if self._connection is None:
+            return
+        loop, connection = asyncio.get_running_loop(), self._connection
+        connection.setblocking(False)
+
+        def readable() -> None:
+            with contextlib.suppress(BlockingIOError):
+                try:
+                    gone = not connection.recv(4096)
+                except OSError:
+                    gone = True
+                if gone:
+                    loop.remove_reader(connection)
+                    on_parent_gone.set()
+
+        loop.add_reader(connection, readable)
+
+
+def _receive(connection: socket.socket, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        part = connection.recv(length - len(data))
+        if not part:
+            raise Refusal("the parent ended while its child started")
+        data += part
+    return bytes(data)
