@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class AdminServer:
 
 def cannot_listen(setting: str, listen: str, error: OSError) -> str:
     """The line for an address that cannot be listened at."""
-    reason = (error.strerror or str(error)).lower()
+    reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
     return f"{setting}: cannot listen at {listen}: {reason}; choose another address or end what uses it"
 
 

@@ -3,7 +3,7 @@
 A leaf: `sections` holds the settings and their defaults, `reading` turns a file into them.
 """
 
-from configuration.reading import load, resolved_document
+from configuration.reading import convert_resolved, load, resolved_document
 from configuration.sections import (
     Capture,
     Configuration,
@@ -34,6 +34,7 @@ __all__ = [
     "Target",
     "Tenant",
     "Window",
+    "convert_resolved",
     "load",
     "resolved_document",
 ]

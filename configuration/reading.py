@@ -72,6 +72,11 @@ def resolved_document(configuration: Configuration) -> str:
     return msgspec.json.encode(configuration, enc_hook=_plain).decode()
 
 
+def convert_resolved(text: str) -> Configuration:
+    """What `resolved_document` wrote, back again; its paths are absolute already."""
+    return msgspec.json.decode(text, type=Configuration, dec_hook=_unit)
+
+
 def _plain(value: object) -> object:
     return float(value) if isinstance(value, Duration) else int(value)  # type: ignore[call-overload]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -106,6 +106,25 @@ async def check(bootstrap_servers: str) -> list[str]:
             if topic.name in partitions:
                 lines += await _differing_settings(admin, topic)
         return lines
+    except KafkaError as error:
+        raise TopicsError(f"{bootstrap_servers} refused to tell of the topics: {error}") from None
+    finally:
+        await admin.close()
+
+
+async def partitions(bootstrap_servers: str, needed: Set[str] = frozenset()) -> dict[str, int]:
+    """How many partitions each existing topic of ours has.
+
+    The `needed` ones are asked for by name, at which a cluster that makes topics by itself makes them. Raises
+    `TopicsError` when no broker answers.
+    """
+    admin = await _admin(bootstrap_servers)
+    try:
+        found = await _partitions(admin)
+        if needed - found.keys():
+            described = await admin.describe_topics(sorted(needed - found.keys()))
+            found |= {entry["topic"]: len(entry["partitions"]) for entry in described if entry["partitions"]}
+        return found
     except KafkaError as error:
         raise TopicsError(f"{bootstrap_servers} refused to tell of the topics: {error}") from None
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from lifecycle.refusal import Refusal
+from lifecycle.refusal import REFUSED, AlreadyTold, Refusal
 from lifecycle.tether import Tether
 
 Main = Callable[[Tether, asyncio.Event], Awaitable[None]]
@@ -23,9 +23,11 @@ def run(main: Main) -> int:
     """
     try:
         uvloop.run(_framed(main))
+    except AlreadyTold:
+        return REFUSED
     except Refusal as refusal:
         sys.stderr.write(f"shadowdrift: {refusal}\n")
-        return 2
+        return REFUSED
     return 0
 
 

@@ -12,11 +12,11 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
-from lifecycle.refusal import Refusal
+from lifecycle.refusal import REFUSED, AlreadyTold, Refusal
 
 _VARIABLE = "SHADOWDRIFT_TETHER"
 
@@ -47,8 +47,12 @@ class Child:
         instructions: bytes = b"",
         descriptors: Sequence[int] = (),
         environment: Mapping[str, str] = os.environ,
+        output: BinaryIO | None = None,
     ) -> Child:
-        """Start it. It finds `instructions` in its tether; the file `descriptors` keep their numbers."""
+        """Start it. It finds `instructions` in its tether; the file `descriptors` keep their numbers.
+
+        `output` takes its standard output, this process's own without it.
+        """
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -60,6 +64,7 @@ class Child:
                 env={**environment, _VARIABLE: str(theirs.fileno())},
                 # A terminal's Ctrl-C reaches the whole process group; the parent alone decides when a child ends.
                 start_new_session=True,
+                stdout=output,
             )
         except BaseException:
             ours.close()
@@ -75,6 +80,8 @@ class Child:
         line = await self._reader.readline()
         if not line.endswith(b"\n"):
             code = await self.ended
+            if code == REFUSED:
+                raise AlreadyTold(f"the {self.name} cannot start")
             raise Refusal(f"the {self.name} ended while it started (exit code {code})")
         announced: dict[str, Any] = msgspec.json.decode(line)
         return announced

@@ -1,0 +1,70 @@
+# `make` lists the targets. All of them work in .venv, which they make themselves.
+
+PYTHON ?= python3
+DEMO_ARGS ?=
+SWEEP_ARGS ?=
+TEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-sweep test check lock clean
+
+# Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
+PY := .venv/bin/python
+MADE := .venv/made
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  PYTHON=python3.12 chooses the interpreter of .venv; DEMO_ARGS, SWEEP_ARGS and TEST_ARGS are handed on:'
+	@echo '  make demo DEMO_ARGS="--seconds 60 --json"'
+
+venv: $(MADE) ## .venv with everything that requirements.lock pins, and shadowdrift itself
+
+# An environment of the same interpreter is brought up to date, any other, or half a one, is made anew.
+# Packages without a wheel are built with the lock's own setuptools, so that nothing comes in that has no hash.
+$(MADE): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo 'shadowdrift needs Python 3.11 or newer; "$(PYTHON)" is not: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo '"$(PYTHON)" lacks the module venv: on Debian, apt-get install python3-venv' >&2; exit 1; }
+	@echo 'venv: making .venv (about 150 MB to fetch, half a minute to a few)'
+	@whole='print(sys.version_info, sys.base_prefix)'; \
+		[ "$$($(PYTHON) -c "import sys; $$whole")" = "$$($(PY) -c "import pip, sys; $$whole" 2>/dev/null)" ] || \
+		$(PYTHON) -m venv --clear .venv
+	@awk '/^[^ ]/ { wanted = /^setuptools==/ } wanted' requirements.lock > .venv/setuptools.lock
+	$(PY) -m pip install --disable-pip-version-check --require-hashes -r .venv/setuptools.lock
+	$(PY) -m pip install --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $(MADE)
+	@echo 'venv: ready'
+
+demo: venv ## two models, live traffic, drift, and the gauges that show it
+	.venv/bin/shadowdrift demo $(DEMO_ARGS)
+
+demo-sweep: venv ## the demo's figures for seeds 1 to 20 of each kind of drift (hours)
+	$(PY) -m demo.sweep $(SWEEP_ARGS)
+
+test: venv ## every test; installs real parts where it can, else says what is left out and why
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m pytest $(TEST_ARGS)
+
+check: venv ## lint, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+# setuptools is named beside the project's own dependencies because it builds what has no wheel, and the project.
+lock: ## requirements.lock anew, from pyproject.toml, with the newest versions that fit
+	@$(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/python -m pip install --disable-pip-version-check --quiet uv
+	echo 'setuptools>=77' | .cache/lock/bin/python -m uv pip compile pyproject.toml - --quiet --upgrade \
+		--universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --output-file .cache/lock/packages
+	@{ echo '# What shadowdrift runs, demonstrates and is tested on: Python >= 3.11, Linux and macOS. `make lock` makes it anew.'; \
+		cat .cache/lock/packages; } > .cache/lock/requirements
+	@if grep -n '://' .cache/lock/requirements; then echo 'the lock would name a host' >&2; exit 1; fi
+	@mv .cache/lock/requirements requirements.lock
+
+clean: ## .venv and every cache (not state/, which holds keys)
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The command `shadowdrift`: finds the part that is asked for and hands over."""

@@ -1,0 +1,23 @@
+"""`shadowdrift check`: whether a configuration, and every file it names, would start."""
+
+from __future__ import annotations
+
+import sys
+
+from configuration import load
+from configuration.ahead import without_effect
+from configuration.option import parser
+from reference.profile import load_for
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 and one line where all is well; a `Refusal` tells the first thing that is not."""
+    options = parser("check", "Check a configuration and everything it names, and exit.").parse_args(arguments)
+    configuration = load(options.config)
+    for index, model in enumerate(configuration.models):
+        load_for(model, index)
+    for line in without_effect(configuration):
+        sys.stdout.write(f"{options.config}: note: {line}\n")
+    models = ", ".join(model.name for model in configuration.models)
+    sys.stdout.write(f"{options.config}: ok (models: {models})\n")
+    return 0

@@ -1,0 +1,42 @@
+"""`shadowdrift topics`: make the topics that the parts need, or check those that are there."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from configuration.option import load_for_part, parser
+from events.topics import TopicsError, check, create
+from lifecycle.refusal import Refusal
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 where all topics are as they should be, 1 where `--check` found differences."""
+    made = parser("topics", "Make the Kafka topics with their partitions and retention, or check them.")
+    action = made.add_mutually_exclusive_group(required=True)
+    action.add_argument("--create", action="store_true", help="make the topics that are missing")
+    action.add_argument("--check", action="store_true", help="compare every topic with what it should be")
+    made.add_argument("--partitions", type=int, default=4, help="of each topic; one model uses one of them (4)")
+    made.add_argument("--replication-factor", type=int, default=-1, help="of each topic (the cluster's default)")
+    options = made.parse_args(arguments)
+    if options.partitions < 1:
+        raise Refusal(f"--partitions must be at least 1, got {options.partitions}")
+    configuration = load_for_part("topics", options.config)
+    assert configuration.kafka != "embedded"
+    servers = configuration.kafka.bootstrap_servers
+    try:
+        if options.check:
+            return _report(asyncio.run(check(servers)))
+        names = asyncio.run(create(servers, options.partitions, options.replication_factor))
+    except TopicsError as error:
+        raise Refusal(str(error)) from None
+    sys.stdout.write("".join(f"made {name}\n" for name in names) or "every topic is there already\n")
+    return _report(asyncio.run(check(servers)))
+
+
+def _report(lines: list[str]) -> int:
+    for line in lines:
+        sys.stderr.write(f"shadowdrift: {line}\n")
+    if not lines:
+        sys.stdout.write("every topic is as it should be\n")
+    return 1 if lines else 0

@@ -1,0 +1,42 @@
+"""Settings that are checked already and have no effect in this version: whoever sets one is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from configuration.sections import Configuration, Model
+
+
+def without_effect(configuration: Configuration) -> list[str]:
+    """One line for each setting that differs from its default and that nothing reads yet."""
+    return [f"{path} has no effect in this version" for path in _paths(configuration)]
+
+
+def _paths(configuration: Configuration) -> Iterator[str]:
+    defaults = type(configuration.proxy)()
+    if configuration.proxy.spool != defaults.spool:
+        yield "proxy.spool"
+    if configuration.proxy.parse != defaults.parse:
+        yield "proxy.parse"
+    if configuration.rollback != type(configuration.rollback)():
+        yield "rollback"
+    for index, model in enumerate(configuration.models):
+        for setting in _model_settings(model):
+            yield f"models[{index}].{setting}"
+
+
+def _model_settings(model: Model) -> Iterator[str]:
+    if model.fallback is not None:
+        yield "fallback"
+    if model.stable is not None:
+        yield "stable"
+    for version, target in model.targets.items():
+        if target.probe is not None:
+            yield f"targets.{version}.probe"
+    mirror = type(model.mirror)()
+    for field in ("after", "budget", "deduplicate"):
+        if getattr(model.mirror, field) != getattr(mirror, field):
+            yield f"mirror.{field}"
+    for field in ("pairs", "labels"):
+        if getattr(model, field) != type(getattr(model, field))():
+            yield field

@@ -1,0 +1,108 @@
+"""What one run of the demo showed, and whether it is what was worked out beforehand."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from demo.drift import Expectation
+from demo.readings import ROLES, Reading, broken_law_at_rest, broken_laws, unmeasured
+
+LARGE: Final = 0.2
+STEADY_BELOW: Final = 0.1
+DETECT_WITHIN: Final = 10.0
+
+
+class Observed:
+    """Gathers readings in the order of time: before the drift, after it, and at rest."""
+
+    def __init__(self, kind: str, expectation: Expectation, window: int) -> None:
+        self.kind = kind
+        self.expectation = expectation
+        self._window = window
+        self.psi_before: float | None = None
+        self.psi_after = 0.0
+        self.left_alone_max = 0.0
+        self.largest_since = 0.0
+        self.detect_seconds: float | None = None
+        self.lost = 0
+        self.events = dict.fromkeys(ROLES, 0)
+        self.broken: list[str] = []
+
+    def window_full(self, exporter: Reading) -> bool:
+        """Whether production's window holds as many instances as it can."""
+        return exporter.total("drift_window_instances", tenant="_all", role="production") >= self._window
+
+    def steady(self, exporter: Reading) -> None:
+        """A look before the drift; the last one with a full window counts."""
+        if self.window_full(exporter):
+            self.psi_before = max(exporter.psi().values(), default=0.0)
+
+    def drifting(self, exporter: Reading, seconds: float) -> bool:
+        """A look `seconds` after the first drifted request; whether this one is the first to show a large drift."""
+        psi = exporter.psi()
+        largest = max(psi.values(), default=0.0)
+        self.largest_since = max(self.largest_since, largest)
+        self.left_alone_max = max(
+            self.left_alone_max, *(psi.get(name, 0.0) for name in self.expectation.left_alone), 0.0
+        )
+        if self.detect_seconds is None and largest > LARGE:
+            self.detect_seconds = seconds
+            return True
+        return False
+
+    def laws(self, proxy: Reading) -> None:
+        """Hold the conservation laws against one reading."""
+        self.broken += broken_laws(proxy)
+
+    def at_rest(self, proxy: Reading, exporter: Reading) -> None:
+        """The last look, when traffic has ended and everything has arrived, or has had its time to."""
+        self.laws(proxy)
+        self.broken += broken_law_at_rest(proxy, exporter)
+        self.lost = unmeasured(proxy, exporter)
+        self.events = {role: exporter.total("drift_events_total", role=role) for role in ROLES}
+        psi = exporter.psi()
+        names = self._drifted() or list(psi)
+        self.psi_after = max((psi.get(name, 0.0) for name in names), default=0.0)
+
+    def _drifted(self) -> list[str]:
+        return self.expectation.drifted if self.kind != "none" else []
+
+    def line(self, requests: int) -> dict[str, Any]:
+        """The result as one JSON object."""
+        return {
+            "drift": self.kind,
+            "drifted": self._drifted(),
+            "left_alone": self.expectation.left_alone,
+            "psi_before": _rounded(self.psi_before),
+            "psi_after": _rounded(self.psi_after),
+            "psi_left_alone_max": _rounded(self.left_alone_max),
+            "detect_seconds": _rounded(self.detect_seconds),
+            "requests": requests,
+            "events": self.events,
+            "lost": self.lost,
+            "conserved": not self.broken,
+        }
+
+    def surprises(self) -> list[str]:
+        """One line for each thing that is not as it should be; none after a good run."""
+        found = [f"a conservation law did not hold: {law}" for law in dict.fromkeys(self.broken)]
+        if self.lost:
+            found.append(f"{self.lost} captured answers were not measured")
+        if self.psi_before is None:
+            found.append("production's window was never full before the drift; give it more --seconds")
+        elif self.psi_before >= STEADY_BELOW:
+            found.append(f"the largest PSI before the drift was {self.psi_before:.3f}, not below {STEADY_BELOW}")
+        if self.left_alone_max >= LARGE:
+            found.append(f"a feature that was left alone reached PSI {self.left_alone_max:.3f}")
+        if self.kind == "none":
+            if self.largest_since >= LARGE:
+                found.append(f"PSI reached {self.largest_since:.3f} without drift")
+        elif self.detect_seconds is None or self.psi_after <= LARGE:
+            found.append(f"the drift was not seen: PSI {self.psi_after:.3f} at the end")
+        elif self.detect_seconds > DETECT_WITHIN:
+            found.append(f"the drift was seen after {self.detect_seconds:.1f} s, not within {DETECT_WITHIN:g}")
+        return found
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,163 @@
+"""One of the demo's models behind HTTP, in a process of its own: `python -m demo.serving --model v2 --seed 1 --port 0`.
+
+It trains, warms up, listens, and then announces itself to its parent:
+`{"model": "v2", "port": 40123, "auc": 0.74, "rows": 38955, "train_seconds": 0.8}`. It stops when the requests at hand
+are answered: with its parent, on SIGTERM and on SIGINT.
+
+`POST /predict` takes a flat JSON object of features and answers `{"prediction": 0.42}`, or `{"instances": [...]}` and
+answers `{"predictions": [...]}`; `GET /health` asks the model once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from aiohttp import web
+
+from admin.server import cannot_listen
+from demo.flights import DataMissingError, Row, load
+from demo.models import VERSIONS, Model, auc, train
+from lifecycle.process import run
+from lifecycle.refusal import Refusal
+from lifecycle.tether import Tether
+
+HOST: Final = "127.0.0.1"
+_KEEP_ALIVE_SECONDS: Final = 75.0
+_STOP_SECONDS: Final = 5.0
+_WARM_UP_REQUESTS: Final = 200
+
+
+class BadRequestError(Exception):
+    """A body that is no row of features; the text is one line for the client."""
+
+
+class Service:
+    """The two endpoints of one model. `sample` is a row that the health check asks about."""
+
+    def __init__(self, version: str, model: Model, sample: Row) -> None:
+        self._version = version
+        self._model = model
+        self._sample = sample
+
+    def application(self) -> web.Application:
+        """The service as an aiohttp application."""
+        application = web.Application()
+        application.router.add_post("/predict", self.predict)
+        application.router.add_get("/health", self.health)
+        return application
+
+    async def predict(self, request: web.Request) -> web.Response:
+        """Answer one row or several; 400 with one JSON line for a body that holds neither."""
+        try:
+            return _json(self.answer(await request.read()))
+        except BadRequestError as error:
+            return _json({"error": str(error)}, status=400)
+        except web.HTTPRequestEntityTooLarge:
+            return _json({"error": "the body is too large"}, status=413)
+
+    async def health(self, _: web.Request) -> web.Response:
+        """Run one inference: a model that cannot answer is not healthy."""
+        prediction = float(self._model.predict([self._sample])[0])
+        return _json({"status": "ok", "model": self._version, "prediction": prediction})
+
+    def answer(self, body: bytes) -> dict[str, Any]:
+        """What the model says of a request's body. Raises `BadRequestError` for one that cannot be taken."""
+        try:
+            value = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+            raise BadRequestError("the body is not JSON") from None
+        if not isinstance(value, dict):
+            raise BadRequestError("the body must be a JSON object")
+        if "instances" not in value:
+            return {"prediction": self._predict([value])[0]}
+        instances = value["instances"]
+        if not isinstance(instances, list) or not all(isinstance(row, dict) for row in instances):
+            raise BadRequestError("instances must be a list of objects")
+        return {"predictions": self._predict(instances)}
+
+    def _predict(self, rows: list[dict[str, Any]]) -> list[float]:
+        try:
+            return list(self._model.predict(rows).tolist())
+        except ValueError as error:
+            raise BadRequestError(str(error)) from None
+
+
+def _json(value: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value) + b"\n", status=status, content_type="application/json")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, serve, and stop when told; the exit code."""
+    options = _options(arguments)
+
+    async def serve(tether: Tether, stop: asyncio.Event) -> None:
+        service, ready = await asyncio.to_thread(_prepare, options)
+        await _serve(service, options.port, ready, tether, stop)
+
+    return run(serve)
+
+
+def _prepare(options: argparse.Namespace) -> tuple[Service, dict[str, Any]]:
+    """Train and warm up; the service, and what to announce. Raises `Refusal`."""
+    try:
+        halves = load(options.seed)
+        start = time.perf_counter()
+        model = train(options.model, halves.training, options.seed)
+        seconds = time.perf_counter() - start
+        if options.training_csv is not None:
+            halves.training.write_csv(options.training_csv, model.predict(halves.training.rows()))
+    except (DataMissingError, OSError) as error:
+        raise Refusal(f"demo model {options.model}: {error}") from None
+    sample = halves.traffic.take(np.arange(_WARM_UP_REQUESTS)).rows()
+    service = Service(options.model, model, sample[0])
+    for row in sample:
+        service.answer(msgspec.json.encode(row))
+    return service, {
+        "model": options.model,
+        "auc": round(auc(model, halves.traffic), 4),
+        "rows": len(halves.training),
+        "train_seconds": round(seconds, 3),
+    }
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo.serving", description="Serve one of the demo's models.")
+    parser.add_argument("--model", choices=VERSIONS, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument(
+        "--training-csv", type=Path, help="write the training half here, with a column `prediction` of this model's"
+    )
+    return parser.parse_args(arguments)
+
+
+async def _serve(service: Service, port: int, ready: dict[str, Any], tether: Tether, stop: asyncio.Event) -> None:
+    """Listen, say so, and serve until told to stop. Raises `Refusal` when the port cannot be had."""
+    runner = web.AppRunner(
+        service.application(),
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        shutdown_timeout=_STOP_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+        tether.announce({**ready, "port": runner.addresses[0][1]})
+        await stop.wait()
+    except OSError as error:
+        raise Refusal(cannot_listen("--port", f"{HOST}:{port}", error)) from None
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

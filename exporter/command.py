@@ -1,0 +1,18 @@
+"""`shadowdrift exporter`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from configuration.option import load_for_part, parser
+from exporter.main import serve
+from lifecycle.process import run
+from logs.lines import log_to_stdout
+
+
+def main(arguments: list[str]) -> int:
+    """Measure until SIGTERM."""
+    options = parser("exporter", "Measure drift in the events, for Prometheus.").parse_args(arguments)
+    configuration = load_for_part("exporter", options.config)
+    log_to_stdout("exporter")
+    return run(partial(serve, configuration))

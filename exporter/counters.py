@@ -1,0 +1,62 @@
+"""What the exporter has done since it started, in plain numbers; `collect` turns them into metrics.
+
+Consumed = events + rejected + duplicate + foreign, at any moment between two events.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from events.codec import RejectReason
+from events.inference import ROLES
+from events.topics import PRODUCTION, REJECTED, SHADOW
+
+Reason = RejectReason | Literal["event_type", "wrong_topic", "unknown_model", "foreign_twice"]
+
+REASONS: Final[tuple[str, ...]] = (
+    *get_args(RejectReason),
+    "event_type",
+    "wrong_topic",
+    "unknown_model",
+    "foreign_twice",
+)
+
+
+@dataclass
+class Counters:
+    """Totals by their labels. Those of configured models stand at 0 from the start."""
+
+    consumed: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0}))
+    """By topic."""
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By model and role."""
+    rejected: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
+    """By reason."""
+    duplicate: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By model and role."""
+    foreign: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0}))
+    """By topic."""
+    unkept: Counter[str] = field(default_factory=lambda: Counter({REJECTED: 0, PRODUCTION: 0, SHADOW: 0}))
+    """Rejected or foreign events that could not be sent on, by the topic they should have gone to."""
+    not_in_reference: Counter[str] = field(default_factory=Counter)
+    """Feature values whose name the model's profile lacks, by model."""
+    last_event: dict[tuple[str, str], float] = field(default_factory=dict)
+    """The event time of the latest accepted event, by model and role."""
+
+    @classmethod
+    def of(cls, models: Iterable[str]) -> Counters:
+        """Counters of these models, all at 0."""
+        counters = cls()
+        for model in models:
+            counters.not_in_reference[model] = 0
+            for role in ROLES:
+                counters.events[model, role] = counters.duplicate[model, role] = 0
+        return counters
+
+    def conserved(self) -> bool:
+        """Whether the law holds."""
+        parts = (self.events, self.rejected, self.duplicate, self.foreign)
+        return self.consumed.total() == sum(part.total() for part in parts)

@@ -1,0 +1,156 @@
+"""What becomes of each message: it enters a window, or it is rejected, a duplicate, or on a foreign partition.
+
+All decisions are made here, without awaiting anything; `consume` brings the messages, `outbox` takes what is sent on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
+from typing import Final, Protocol
+
+from events.codec import EventError, decode_inference
+from events.headers import FORWARDED, INFERENCE_TYPE, Headers, header, rejected_headers
+from events.ids import partition_of
+from events.inference import InferenceEvent
+from events.topics import REJECTED, TOPIC_OF_ROLE
+from exporter.counters import Counters, Reason
+from exporter.models import Measured, ModelState
+from exporter.outbox import Message
+
+
+class Record(Protocol):
+    """A message as a consumer gives it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class _Refused(Exception):  # noqa: N818 - a decision
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason: Reason = reason
+
+
+class Intake:
+    """The models that this process owns, and the counters of all."""
+
+    def __init__(
+        self,
+        models: Iterable[Measured],
+        send: Callable[[Message], bool],
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self.models: Final = {measured.name: measured for measured in models}
+        self.counters: Final = Counters.of(self.models)
+        self.owned: dict[str, ModelState] = {}
+        """By name, the state of each model whose partition is assigned."""
+        self._partitions: dict[str, int] = {}
+        self._send = send
+        self._clock = clock
+
+    def place(self, partitions: int) -> bool:
+        """Learn how many partitions the topics have, and so where each model's events belong.
+
+        Where that is not as it was, every model begins anew, and the answer is True.
+        """
+        placed = {name: partition_of(name, partitions) for name in self.models}
+        moved = placed != self._partitions
+        if moved:
+            self._partitions = placed
+            self.owned.clear()
+        return moved
+
+    def models_of(self, partition: int) -> list[Measured]:
+        """The configured models whose events belong to that partition."""
+        return [measured for name, measured in self.models.items() if self._partitions.get(name) == partition]
+
+    def own(self, partition: int) -> None:
+        """Begin the models of a partition that has come."""
+        for measured in self.models_of(partition):
+            self.owned.setdefault(measured.name, ModelState(measured))
+
+    def disown(self, partition: int) -> None:
+        """Drop the models of a partition that has gone: another process measures them."""
+        for measured in self.models_of(partition):
+            self.owned.pop(measured.name, None)
+
+    def take(self, records: Sequence[Record], start: int, sent_below: int, budget: float) -> int:
+        """Take records of one owned partition from `start` on, for about `budget` seconds; where to go on.
+
+        At least one is taken. Below offset `sent_below` an earlier run has sent on what was to be sent on.
+        """
+        deadline = self._clock() + budget
+        position = start
+        touched: dict[str, ModelState] = {}
+        for position in range(start, len(records)):
+            record = records[position]
+            self._take_one(record, touched, repeated=record.offset < sent_below)
+            if self._clock() >= deadline:
+                break
+        for state in touched.values():
+            self.counters.not_in_reference[state.measured.name] += state.flush()
+        return position + 1
+
+    def _take_one(self, record: Record, touched: dict[str, ModelState], repeated: bool) -> None:
+        counters = self.counters
+        counters.consumed[record.topic] += 1
+        try:
+            event = self._event(record)
+            if self._partitions[event.model] != record.partition:
+                self._forward(record, event, repeated)
+                return
+        except (EventError, _Refused) as refused:
+            counters.rejected[refused.reason] += 1
+            if not repeated:
+                self._keep(record, refused.reason, str(refused))
+            return
+        state = self.owned[event.model]
+        key = (event.model, event.role)
+        role = state.roles[event.role]
+        if role.ids.seen(event.id):
+            counters.duplicate[key] += 1
+            return
+        counters.events[key] += 1
+        counters.last_event[key] = max(event.time, counters.last_event.get(key, 0.0))
+        role.take(event)
+        touched[event.model] = state
+
+    def _event(self, record: Record) -> InferenceEvent:
+        kind = header(list(record.headers), "ce_type")
+        if kind is not None and kind != INFERENCE_TYPE:
+            raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
+        event = decode_inference(record.value)
+        if TOPIC_OF_ROLE[event.role] != record.topic:
+            raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
+        if event.model not in self.models:
+            raise _Refused("unknown_model", "the configuration names no such model")
+        return event
+
+    def _forward(self, record: Record, event: InferenceEvent, repeated: bool) -> None:
+        """Send an event that another client's partitioner has put elsewhere to its model's partition, once."""
+        partition = self._partitions[event.model]
+        if header(list(record.headers), FORWARDED) is not None:
+            raise _Refused("foreign_twice", f"sent on once, and still not on partition {partition}")
+        self.counters.foreign[record.topic] += 1
+        if not repeated:
+            headers: Headers = [*record.headers, (FORWARDED, b"1")]
+            self._post(Message(record.topic, event.model.encode(), record.value, headers, partition))
+
+    def _keep(self, record: Record, reason: str, text: str) -> None:
+        headers = rejected_headers(reason, text, record.topic, record.partition, record.offset)
+        self._post(Message(REJECTED, record.key, record.value, [*record.headers, *headers]))
+
+    def _post(self, message: Message) -> None:
+        if not self._send(message):
+            self.counters.unkept[message.topic] += 1

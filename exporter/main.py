@@ -1,0 +1,75 @@
+"""The exporter as a process: its endpoints first, then Kafka, until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from admin.server import AdminServer
+from configuration.sections import Configuration, Kafka
+from exporter.collect import Collector
+from exporter.consume import Consumer
+from exporter.intake import Intake
+from exporter.models import Measured, measured_models
+from exporter.outbox import Outbox
+from lifecycle.refusal import Refusal
+from lifecycle.tether import Tether
+from reference.profile import load_for
+
+_log = logging.getLogger("shadowdrift.exporter")
+
+_STOP_SECONDS = 4.0
+
+
+async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
+    """Serve until `stop`. Raises `Refusal` for what the user has to mend: profile, port, token file, topics."""
+    models = _measured(configuration)
+    if not isinstance(configuration.kafka, Kafka):
+        raise Refusal("kafka: embedded is for `shadowdrift up` and `demo`; name bootstrap_servers here")
+    servers = configuration.kafka.bootstrap_servers
+    intake = Intake(models, lambda message: outbox.put(message))
+    outbox = Outbox(servers, intake.counters.unkept)
+    consumer = Consumer(servers, intake)
+    collector = Collector(intake, consumer.lag, time.monotonic, time.time)
+    settings = configuration.exporter
+    server = AdminServer(
+        collector.metrics, consumer.waits_for, token_file=settings.token_file, open_without_token=settings.open
+    )
+    tasks: list[asyncio.Task[object]] = []
+    try:
+        address = await server.start("exporter.listen", settings.listen)
+        tether.announce({"exporter": f"http://{address}"})
+        _log.info("exporter listens", extra={"fields": {"address": str(address)}})
+        tasks += [
+            asyncio.create_task(stop.wait(), name="stop"),
+            asyncio.create_task(consumer.run(), name="consume"),
+            asyncio.create_task(outbox.run(), name="send on"),
+        ]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await _end(tasks)
+        await server.stop()
+
+
+def _measured(configuration: Configuration) -> tuple[Measured, ...]:
+    profiles = [load_for(model, index) for index, model in enumerate(configuration.models)]
+    for index, (model, profile) in enumerate(zip(configuration.models, profiles, strict=True)):
+        if profile is None:
+            _log.warning(
+                f"drift needs models[{index}].reference; without it the model's events are only counted",
+                extra={"fields": {"model": model.name}},
+            )
+    return measured_models(configuration.models, profiles)
+
+
+async def _end(tasks: list[asyncio.Task[object]]) -> None:
+    """Cancel what still runs and wait for it, but not longer than a supervisor would."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait(tasks, timeout=_STOP_SECONDS)

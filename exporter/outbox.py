@@ -1,0 +1,112 @@
+"""What the exporter sends: rejected messages, and foreign ones to their right partition. It never waits for Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from events.headers import Headers
+
+_log = logging.getLogger("shadowdrift.exporter")
+
+_MAX_MESSAGES: Final = 10_000
+_MAX_BYTES: Final = 32 * 1024 * 1024
+_BATCH: Final = 200
+_MAX_REQUEST_BYTES: Final = 32 * 1024 * 1024
+_DELIVERY_SECONDS: Final = 15.0
+_BACKOFF_SECONDS: Final = (0.5, 10.0)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message to send; without a partition its key decides."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.key or b"") + len(self.value or b"")
+
+
+class Outbox:
+    """A bounded queue and the task that empties it. What cannot be kept is counted in `unkept`, by topic."""
+
+    def __init__(self, bootstrap_servers: str, unkept: Counter[str]) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._unkept = unkept
+        self._queue: deque[Message] = deque()
+        self._bytes = 0
+        self._filled = asyncio.Event()
+
+    def put(self, message: Message) -> bool:
+        """Take a message to send; False, and the caller counts, when the queue is full."""
+        if len(self._queue) >= _MAX_MESSAGES or self._bytes + len(message) > _MAX_BYTES:
+            return False
+        self._queue.append(message)
+        self._bytes += len(message)
+        self._filled.set()
+        return True
+
+    async def run(self) -> None:
+        """Send what is put, until cancelled. The producer starts with the first message."""
+        backoff = _BACKOFF_SECONDS[0]
+        while True:
+            await self._filled.wait()
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap_servers,
+                acks="all",
+                max_request_size=_MAX_REQUEST_BYTES,
+                request_timeout_ms=int(_DELIVERY_SECONDS * 1000),
+                retry_backoff_ms=500,
+            )
+            try:
+                await producer.start()
+                backoff = _BACKOFF_SECONDS[0]
+                while True:
+                    await self._send_batch(producer)
+            except (KafkaError, OSError, TimeoutError):
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, _BACKOFF_SECONDS[1])
+            finally:
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(producer.stop(), 2)
+
+    def __len__(self) -> int:
+        """How many messages wait."""
+        return len(self._queue)
+
+    async def _send_batch(self, producer: AIOKafkaProducer) -> None:
+        """Send up to 200 messages; they leave the queue when their fate is known."""
+        await self._filled.wait()
+        batch = [self._queue[position] for position in range(min(_BATCH, len(self._queue)))]
+        results = await asyncio.gather(*(self._send(producer, message) for message in batch), return_exceptions=True)
+        failed = [(message, result) for message, result in zip(batch, results, strict=True) if result is not None]
+        for message in batch:
+            self._queue.popleft()
+            self._bytes -= len(message)
+        self._unkept.update(message.topic for message, _ in failed)
+        if failed:
+            _log.warning(
+                "events could not be sent on; they are counted in drift_events_unkept_total",
+                extra={"fields": {"topic": failed[0][0].topic, "events": len(failed), "reason": repr(failed[0][1])}},
+            )
+        if not self._queue:
+            self._filled.clear()
+
+    async def _send(self, producer: AIOKafkaProducer, message: Message) -> None:
+        await asyncio.wait_for(
+            producer.send_and_wait(
+                message.topic, message.value, message.key, message.partition, headers=message.headers
+            ),
+            _DELIVERY_SECONDS,
+        )

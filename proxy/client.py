@@ -1,0 +1,287 @@
+"""A client's connection: requests in, answers out, in order, and no more held than one read brings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from proxy.exchange import Exchange
+from proxy.heads import CHUNKED, Headers, RefusedError, error_bytes, read_request_head
+
+if TYPE_CHECKING:
+    from proxy.data_plane import DataPlane
+
+HEAD_SECONDS: Final = 10.0
+"""How long a request's head may take from its first byte."""
+
+BODY_SECONDS: Final = 30.0
+"""How long a request's body may stand still."""
+
+IDLE_SECONDS: Final = 75.0
+"""How long a connection may wait for its next request."""
+
+LINGER_SECONDS: Final = 1.0
+"""How long a refused client may go on sending, so that it reads the answer before the connection is reset."""
+
+
+_HEAD_TOO_LARGE: Final = RefusedError(431, "head_too_large", "the request's head is too large")
+
+
+@dataclass(slots=True)
+class _Refusal:
+    """A request in the pipeline that is answered here."""
+
+    error: RefusedError
+    method: bytes
+
+
+class ClientConnection(asyncio.Protocol):
+    """Parses requests and serves them one after the other; pipelined ones wait, and reading waits with them."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._loop = plane.loop
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._pipeline: deque[Exchange | _Refusal] = deque()
+        self._reading: Exchange | None = None  # the request whose body is coming
+        self._target = b""
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._in_head = False
+        self._body_size = 0
+        self._pauses: set[str] = set()
+        self._closing = False  # nothing more is parsed
+        self._deadline = monotonic() + HEAD_SECONDS
+        self.understands_chunks = True
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._plane.opened(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._plane.closed(self)
+        self._closing = True
+        while self._pipeline:
+            pending = self._pipeline.popleft()
+            if isinstance(pending, Exchange):
+                pending.client_gone()
+
+    def eof_received(self) -> None:
+        """A client that closes its sending half is gone, as nginx sees it too: asyncio closes the transport."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        in_head = self._in_head
+        if self._reading is not None:
+            self._deadline = monotonic() + BODY_SECONDS
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._refuse(_cause(error))
+        if in_head and self._in_head:
+            # The parser shows a header when it is whole; until then, what it was given bounds what it holds.
+            self._head_bytes += len(data)
+            if self._head_bytes > self._plane.header_bytes:
+                self._refuse(_HEAD_TOO_LARGE)
+        if len(self._pipeline) > 1:
+            self._pause("pipeline", True)
+
+    def pause_writing(self) -> None:
+        self._answer_paused(True)
+
+    def resume_writing(self) -> None:
+        self._answer_paused(False)
+
+    def _answer_paused(self, paused: bool) -> None:
+        if self._pipeline and isinstance(self._pipeline[0], Exchange):
+            self._pipeline[0].pause_answer(paused)
+
+    # The parser's side. What is raised here ends the parsing; `data_received` turns it into an answer.
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = []
+        self._body_size = 0
+        self._in_head = True
+        self._head_bytes = 0
+        if not self._pipeline:
+            self._deadline = monotonic() + HEAD_SECONDS
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        plane, parser = self._plane, self._parser
+        size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        if size > plane.header_bytes:
+            raise _HEAD_TOO_LARGE
+        version = parser.get_http_version()
+        head = read_request_head(parser.get_method(), self._target, version, self._headers)
+        limit = plane.body_bytes
+        if limit is not None and head.length is not None and head.length > limit:
+            raise RefusedError(413, "body_too_large", "the request's body is too large")
+        plan = plane.plans.of(head.path)
+        self.understands_chunks = version == "1.1"
+        keeps = version == "1.1" and parser.should_keep_alive() and not plane.draining
+        self._in_head = False
+        exchange = self._reading = Exchange(self, plane, plan, head, keeps)
+        self._deadline = monotonic() + BODY_SECONDS
+        self._pipeline.append(exchange)
+        if len(self._pipeline) == 1:
+            exchange.start()
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._reading
+        if exchange is None or exchange.ended:
+            return
+        self._body_size += len(data)
+        limit = self._plane.body_bytes
+        if limit is not None and self._body_size > limit and exchange.head.length == CHUNKED:
+            raise RefusedError(413, "body_too_large", "the request's body is too large")
+        exchange.body(data)
+
+    def on_message_complete(self) -> None:
+        exchange, self._reading = self._reading, None
+        if exchange is not None and not exchange.ended:
+            exchange.body_complete()
+
+    # The exchange's side.
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the current answer."""
+        self._transport.write(data)
+
+    def pause_request(self, paused: bool) -> None:
+        """Stop (or go on) reading the body, while the model is slow to take it."""
+        self._pause("upstream", paused)
+
+    def answer_error(self, status: int, reason: str, text: str, exchange: Exchange) -> None:
+        """Answer instead of the model; the connection closes afterwards."""
+        self._plane.count_refusal(reason)
+        with_body = exchange.head.method != b"HEAD"
+        self.write(error_bytes(status, text, with_body=with_body, exchange_id=exchange.id.encode()))
+        exchange.client_keeps = False
+
+    def cut(self) -> None:
+        """End an answer that cannot be finished so that it never looks complete."""
+        self._closing = True
+        self._transport.abort()
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The current exchange is over: on with the next, or close."""
+        if not self._pipeline or self._pipeline[0] is not exchange:
+            return
+        self._pipeline.popleft()
+        if self._transport.is_closing():
+            return
+        unfinished = self._reading is exchange
+        if unfinished or not exchange.client_keeps:
+            self._close(linger=unfinished)
+            return
+        self._deadline = monotonic() + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
+        if self._plane.draining and not self._pipeline and not self._in_head:
+            self._close(linger=False)
+        elif self._pipeline:
+            self._next()
+
+    def _next(self) -> None:
+        following = self._pipeline[0]
+        if len(self._pipeline) <= 1:
+            self._pause("pipeline", False)
+        if isinstance(following, Exchange):
+            following.start()
+        else:
+            self._answer_refusal(following)
+
+    # Refusals and the end.
+
+    def _refuse(self, error: RefusedError) -> None:
+        """Answer with an error once every earlier request has its answer, and parse nothing more."""
+        if self._closing:
+            return
+        self._closing = True
+        method = self._parser.get_method() if self._headers or self._target else b"GET"
+        exchange = self._reading
+        if exchange is not None and not exchange.ended and exchange is self._pipeline[-1]:
+            # Its body broke off or grew too large: the model must not take what it has for the whole.
+            self._reading = None
+            if exchange.begun:
+                self.cut()
+                return
+            self._pipeline.pop()
+            exchange.client_gone()
+        refusal = _Refusal(error, method)
+        self._pipeline.append(refusal)
+        if len(self._pipeline) == 1:
+            self._answer_refusal(refusal)
+
+    def _answer_refusal(self, refusal: _Refusal) -> None:
+        self._plane.count_refusal(refusal.error.reason)
+        self._pipeline.clear()
+        self.write(error_bytes(refusal.error.status, str(refusal.error), with_body=refusal.method != b"HEAD"))
+        self._close(linger=True)
+
+    def _close(self, *, linger: bool) -> None:
+        """Close; a client that may still be sending is read out for a while first, or a reset would eat the answer."""
+        self._closing = True
+        if not linger:
+            self._transport.close()
+            return
+        self._pauses.clear()
+        self._transport.resume_reading()
+        self._deadline = monotonic() + LINGER_SECONDS
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _pause(self, why: str, paused: bool) -> None:
+        before = bool(self._pauses)
+        (self._pauses.add if paused else self._pauses.discard)(why)
+        if bool(self._pauses) != before and not self._transport.is_closing() and not self._closing:
+            if self._pauses:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def expire(self, now: float) -> None:
+        """Called every tenth of a second: end what has taken too long."""
+        current = self._pipeline[0] if self._pipeline else None
+        if self._reading is not None and not self._pauses:
+            if self._deadline <= now:
+                self._refuse(RefusedError(408, "slow_request", "the request took too long to arrive"))
+        elif isinstance(current, Exchange):
+            if current.deadline <= now:
+                current.expire()
+        elif self._deadline <= now:
+            if self._closing:
+                self._transport.abort()
+            elif self._in_head:
+                self._refuse(RefusedError(408, "slow_request", "the request took too long to arrive"))
+            else:
+                self._transport.close()
+
+    def drain(self) -> None:
+        """The worker stops: close now if nothing is under way, else after the current answers."""
+        if not self._pipeline and not self._in_head:
+            self._close(linger=False)
+        for pending in self._pipeline:
+            if isinstance(pending, Exchange):
+                pending.client_keeps = False
+
+
+def _cause(error: httptools.HttpParserError) -> RefusedError:
+    """What a callback of ours raised, or the parser's own complaint."""
+    if isinstance(error.__context__, RefusedError):
+        return error.__context__
+    return RefusedError(400, "bad_request", "this is not a valid HTTP/1.1 request")

@@ -1,0 +1,16 @@
+"""`shadowdrift proxy`."""
+
+from __future__ import annotations
+
+from configuration.option import load_for_part, parser
+from lifecycle.process import run
+from logs.lines import log_to_stdout
+from proxy.supervisor import Supervisor
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until SIGTERM."""
+    options = parser("proxy", "Serve, mirror and capture the traffic of the configured models.").parse_args(arguments)
+    configuration = load_for_part("proxy", options.config)
+    log_to_stdout("proxy")
+    return run(Supervisor(configuration).serve)

@@ -1,0 +1,128 @@
+"""What the proxy counts, and the place of every number in the memory that its processes share.
+
+The layout follows from the configuration alone, so every process works it out for itself and all agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, Literal
+
+from configuration import Configuration
+from events.inference import OUTCOMES, ROLES
+
+LATENCY_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper edges of the histograms' buckets, in seconds."""
+
+STATUS_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+"""By status // 100; `none` is a request that got no answer."""
+
+DROP_REASONS: Final = ("not_success", "client_closed", "body_too_large", "max_in_flight", "same_version", "shutdown")
+FAIL_REASONS: Final = ("connect", "timeout", "reset", "truncated", "malformed", "answer_too_large", "shutdown")
+LOSS_REASONS: Final = ("backlog", "emitter_gone", "queue_full", "too_large", "shutdown")
+REFUSALS: Final = (
+    "bad_request",
+    "body_too_large",
+    "head_too_large",
+    "no_model",
+    "not_implemented",
+    "slow_request",
+    "upstream_failed",
+    "upstream_timeout",
+)
+UNEXTRACTED: Final = ("truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction")
+
+Kind = Literal["counter", "gauge", "histogram", "internal"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Numbers of one name. `internal` ones are read by the exposition alone and not shown."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+
+    @property
+    def cells(self) -> int:
+        """How many places one series takes: a histogram has its buckets, the one above all edges, and the sum."""
+        return len(LATENCY_EDGES) + 2 if self.kind == "histogram" else 1
+
+
+_BY_VERSION: Final = ("model", "version", "role")
+_BY_ROLE: Final = ("model", "role")
+
+# ruff: noqa: E501 - one family a line
+FAMILIES: Final = {
+    family.name: family
+    for family in (
+        Family("inference_requests_total", "counter", "Inferences by what became of them.", (*_BY_VERSION, "status", "outcome")),
+        Family("inference_latency_seconds", "histogram", "From the request's head to the answer's last byte.", _BY_VERSION),
+        Family("inference_first_byte_seconds", "histogram", "From the request's head to the answer's head.", _BY_VERSION),
+        Family("inference_in_flight", "gauge", "Inferences that are under way.", _BY_VERSION),
+        Family("mirror_sampled_total", "counter", "Inferences chosen to be cloned.", ("model",)),
+        Family("mirror_sent_total", "counter", "Clones sent to the shadow.", ("model",)),
+        Family("mirror_completed_total", "counter", "Clones that the shadow answered whole.", ("model",)),
+        Family("mirror_log_only_total", "counter", "Clones recorded without asking the shadow.", ("model",)),
+        Family("mirror_dropped_total", "counter", "Chosen inferences that were not cloned.", ("model", "reason")),
+        Family("mirror_failed_total", "counter", "Clones that got no whole answer.", ("model", "reason")),
+        Family("mirror_waiting", "gauge", "Chosen inferences whose production answer is awaited.", ("model",)),
+        Family("mirror_in_flight", "gauge", "Clones whose answer is awaited.", ("model",)),
+        Family("events_captured_total", "counter", "Answers captured to become events.", _BY_ROLE),
+        Family("events_delivered_total", "counter", "Events that Kafka acknowledged.", _BY_ROLE),
+        Family("events_lost_total", "counter", "Captured answers that Kafka will not get.", (*_BY_ROLE, "reason")),
+        Family("events_waiting", "gauge", "Captured answers on their way to Kafka.", _BY_ROLE),
+        Family("events_handed", "internal", "Answers that a worker wrote to the emitter's socket.", _BY_ROLE),
+        Family("events_received", "internal", "Answers that the emitter read from its socket.", _BY_ROLE),
+        Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
+        Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
+        Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
+        Family("proxy_connections", "gauge", "Clients that are connected.", ()),
+    )
+}  # fmt: skip
+
+
+class Layout:
+    """The place of each series: an index into an array of 64-bit integers; seconds are kept in nanoseconds."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._places: dict[tuple[str, ...], int] = {}
+        size = 0
+        for family in FAMILIES.values():
+            for labels in self._series(family, configuration):
+                self._places[(family.name, *labels)] = size
+                size += family.cells
+        self.size = size
+
+    def place(self, family: str, *labels: str) -> int:
+        """The index of the first cell of a series."""
+        return self._places[(family, *labels)]
+
+    def series(self, family: str) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Every series of a family: its labels' values, and its index."""
+        return ((key[1:], place) for key, place in self._places.items() if key[0] == family)
+
+    @staticmethod
+    def _series(family: Family, configuration: Configuration) -> Iterator[tuple[str, ...]]:
+        if "model" not in family.labels:
+            yield from product(REFUSALS) if "reason" in family.labels else [()]
+            return
+        reasons = {
+            "mirror_dropped_total": DROP_REASONS,
+            "mirror_failed_total": FAIL_REASONS,
+            "events_lost_total": LOSS_REASONS,
+            "events_unextracted_total": UNEXTRACTED,
+        }
+        for model in configuration.models:
+            values = {
+                "model": (model.name,),
+                "version": tuple(model.targets),
+                "role": ROLES,
+                "status": STATUS_CLASSES,
+                "outcome": OUTCOMES,
+                "reason": reasons.get(family.name, ()),
+            }
+            yield from product(*(values[label] for label in family.labels))

@@ -1,0 +1,149 @@
+"""One model as a worker serves it: the configuration's rules, worked out once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from configuration import Configuration, Inference, Model
+from events.inference import OUTCOMES, Outcome, Role
+from proxy.heads import RefusedError, RequestHead
+from proxy.layout import DROP_REASONS, FAIL_REASONS, STATUS_CLASSES, Layout
+from proxy.sampling import threshold
+from proxy.upstream import Pool
+
+_OUTCOME_INDEX: Final = {outcome: index for index, outcome in enumerate(OUTCOMES)}
+_REMEMBERED_PATHS: Final = 4096
+
+OTHER_TENANT: Final = "_other"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlaces:
+    """Where the numbers of one version in one role are counted."""
+
+    requests: int
+    latency: int
+    first_byte: int
+    in_flight: int
+
+    @classmethod
+    def of(cls, layout: Layout, model: str, version: str, role: Role) -> VersionPlaces:
+        """Look the places up."""
+        labels = (model, version, role)
+        return cls(
+            layout.place("inference_requests_total", *labels, STATUS_CLASSES[0], OUTCOMES[0]),
+            layout.place("inference_latency_seconds", *labels),
+            layout.place("inference_first_byte_seconds", *labels),
+            layout.place("inference_in_flight", *labels),
+        )
+
+    def request(self, status: int | None, outcome: Outcome) -> int:
+        """The place of one status class and outcome; `status` is None where no answer came."""
+        status_class = status // 100 if status is not None and 100 <= status < 600 else 0
+        return self.requests + status_class * len(OUTCOMES) + _OUTCOME_INDEX[outcome]
+
+
+class MirrorPlaces:
+    """Where one model's clones are counted."""
+
+    def __init__(self, layout: Layout, model: str) -> None:
+        self.sampled = layout.place("mirror_sampled_total", model)
+        self.sent = layout.place("mirror_sent_total", model)
+        self.completed = layout.place("mirror_completed_total", model)
+        self.log_only = layout.place("mirror_log_only_total", model)
+        self.waiting = layout.place("mirror_waiting", model)
+        self.in_flight = layout.place("mirror_in_flight", model)
+        self.dropped = {reason: layout.place("mirror_dropped_total", model, reason) for reason in DROP_REASONS}
+        self.failed = {reason: layout.place("mirror_failed_total", model, reason) for reason in FAIL_REASONS}
+
+
+class Plan:
+    """Where a model's requests go, which of them are inferences, and which of those are chosen."""
+
+    def __init__(self, model: Model, layout: Layout, loop: asyncio.AbstractEventLoop) -> None:
+        self.model = model
+        self.name = model.name
+        self.prefix = model.path_prefix.rstrip("/").encode() + b"/"
+        self.version = model.production
+        self.shadow_version = model.shadow
+        self.timeout = float(model.targets[model.production].timeout)
+        self.production = Pool(model.targets[model.production], loop)
+        self.shadow = Pool(model.targets[model.shadow], loop) if model.shadow else None
+        self.places = VersionPlaces.of(layout, model.name, model.production, "production")
+        self.shadow_places = VersionPlaces.of(layout, model.name, model.shadow, "shadow") if model.shadow else None
+        self.mirror_places = MirrorPlaces(layout, model.name)
+        self.retries = layout.place("proxy_upstream_retries_total", model.name)
+        self.mirror_threshold = threshold(model.mirror.fraction) if model.shadow else 0
+        self.capture_threshold = threshold(model.capture.fraction)
+        self._is_inference = InferenceRule(model.inference)
+        self._tenant_header = model.tenant.header.lower().encode() if model.tenant else None
+        self._tenants = {name.encode(): name for name in model.tenant.allow} if model.tenant else {}
+
+    def is_inference(self, head: RequestHead) -> bool:
+        """Whether the request is sampled, captured and counted, or only forwarded."""
+        return self._is_inference(head.method, head.path)
+
+    def chosen(self, head: RequestHead, position: int) -> bool:
+        """Whether a request at this `position` (see `sampling`) is to be cloned."""
+        if self.shadow is None:
+            return False
+        if self.model.mirror.trust_header:
+            if head.clone_mark or head.x_shadow == b"false":
+                return False
+            if head.x_shadow == b"true":
+                return True
+        return position < self.mirror_threshold
+
+    def tenant(self, head: RequestHead) -> str | None:
+        """Whose request it is: an allowed name, `_other` for any other, None without one."""
+        if self._tenant_header is None:
+            return None
+        for name, value in head.headers:
+            if name.lower() == self._tenant_header:
+                return self._tenants.get(value.strip(), OTHER_TENANT)
+        return None
+
+
+class InferenceRule:
+    """The `inference` section as a test of method and path."""
+
+    def __init__(self, section: Inference) -> None:
+        self._methods = {method.encode() for method in section.methods}
+        self._pattern = re.compile(b"|".join(_pattern(path) for path in section.paths))
+        self._remembered: dict[bytes, bool] = {}
+
+    def __call__(self, method: bytes, path: bytes) -> bool:
+        """Whether this request is an inference."""
+        if method not in self._methods:
+            return False
+        known = self._remembered.get(path)
+        if known is None:
+            known = self._pattern.fullmatch(path) is not None
+            if len(self._remembered) < _REMEMBERED_PATHS:  # a client can make up any number of paths
+                self._remembered[path] = known
+        return known
+
+
+def _pattern(path: str) -> bytes:
+    """A glob as a regular expression: `*` is one segment, `**` any number of them."""
+    parts = re.split(r"(\*\*|\*)", path)
+    words = {"**": rb".*", "*": rb"[^/]+"}
+    return b"(?:%s)" % b"".join(words.get(part) or re.escape(part).encode() for part in parts)
+
+
+class Plans:
+    """Every model's plan; a request belongs to the one with the longest prefix of its path."""
+
+    def __init__(self, configuration: Configuration, layout: Layout, loop: asyncio.AbstractEventLoop) -> None:
+        plans = [Plan(model, layout, loop) for model in configuration.models]
+        self.all = sorted(plans, key=lambda plan: len(plan.prefix), reverse=True)
+
+    def of(self, path: bytes) -> Plan:
+        """The plan for a path. Raises `RefusedError` (404)."""
+        for plan in self.all:
+            if path.startswith(plan.prefix) or path == plan.prefix[:-1]:
+                return plan
+        raise RefusedError(404, "no_model", "no model is served at this path")

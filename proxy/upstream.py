@@ -1,0 +1,270 @@
+"""Connections to a model: kept while they are good, each serving one caller at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Final, Literal, Protocol
+from urllib.parse import urlsplit
+
+import httptools
+
+from configuration import Target
+from proxy.heads import AnswerHead, Headers, read_answer_head
+
+IDLE_SECONDS: Final = 4.0
+"""How long a connection may wait for its next request: uvicorn closes its idle ones after 5 s."""
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+
+Failure = Literal["connect", "reset", "truncated", "malformed"]
+
+
+class Caller(Protocol):
+    """Who asked an upstream and gets its answer, in this order; every call comes from the event loop."""
+
+    abandoned: bool
+    """The caller needs no connection any more."""
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """A connection is there: send the request."""
+
+    def answer_continues(self) -> None:
+        """The upstream says 100 Continue."""
+
+    def answer_head(self, head: AnswerHead) -> None:
+        """The answer's head."""
+
+    def answer_body(self, data: bytes) -> None:
+        """A piece of the answer's body, without its framing."""
+
+    def answer_complete(self) -> None:
+        """The answer is whole; the connection is no longer the caller's."""
+
+    def answer_failed(self, failure: Failure) -> None:
+        """There will be no (more) answer; the connection is gone."""
+
+    def upstream_paused(self, paused: bool) -> None:
+        """The upstream does not (or does again) take more of the request's body."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection, on which requests follow one another."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._loop = pool.loop
+        self.caller: Caller | None = None
+        self.reused = False
+        self.answered = False  # whether any byte of the current answer has come
+        self.idle_since = 0.0
+        self.transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._request_done = False
+        self._bodyless = False
+        self._reset_head()
+
+    def _reset_head(self) -> None:
+        self._reason = b""
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._head: AnswerHead | None = None
+        self._complete = False
+
+    # The caller's side.
+
+    def begin(self, caller: Caller, method: bytes) -> None:
+        """Serve this caller's request of that method."""
+        self.caller = caller
+        self.answered = False
+        self._request_done = False
+        self._bodyless = method == b"HEAD"
+        self._reset_head()
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the request."""
+        self.transport.write(data)
+
+    def request_done(self) -> None:
+        """The request is sent whole, so that the connection can be kept after the answer."""
+        self._request_done = True
+
+    def pause_answer(self, paused: bool) -> None:
+        """Stop (or go on) reading the answer, while its reader is slow."""
+        if self.transport.is_closing():
+            return
+        if paused:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def discard(self) -> None:
+        """The caller has gone: close at once, whatever was under way."""
+        self.caller = None
+        self.transport.abort()
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        if self.caller is None:  # nobody asked: whatever this is, the next caller must not get it
+            self.transport.abort()
+            return
+        self.answered = True
+        if self._head is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            if not self._complete:
+                self._fail("malformed")
+                return
+            self._request_done = False  # the answer was whole, and what follows it is not for the next caller
+        if self._head is None and self._head_bytes > MAX_HEAD_BYTES:
+            self._fail("malformed")
+        elif self._complete:
+            self._finish()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._pool.forget(self)
+        if self.caller is None:
+            return
+        if self._head is not None and self._head.length is None and not self._complete:
+            self._complete = True  # a body without a length ends with the connection
+            self._finish()
+        else:
+            self._fail("truncated" if self._head is not None else "reset")
+
+    def pause_writing(self) -> None:
+        if self.caller is not None:
+            self.caller.upstream_paused(True)
+
+    def resume_writing(self) -> None:
+        if self.caller is not None:
+            self.caller.upstream_paused(False)
+
+    # The parser's side.
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._complete or self.caller is None:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            return
+        self._head = read_answer_head(status, self._reason, self._headers)
+        self.caller.answer_head(self._head)
+        if self._bodyless:
+            self._complete = True
+
+    def on_body(self, data: bytes) -> None:
+        if self.caller is not None and not self._complete:
+            self.caller.answer_body(data)
+
+    def on_message_begin(self) -> None:
+        if self._complete:  # a second answer to one request
+            self._request_done = False
+
+    def on_message_complete(self) -> None:
+        if self._head is None:  # an interim answer
+            status = self._parser.get_status_code()
+            self._reset_head()
+            if status == 100 and self.caller is not None:
+                self.caller.answer_continues()
+            return
+        self._complete = True
+
+    def _finish(self) -> None:
+        caller, self.caller = self.caller, None
+        if caller is None:
+            return
+        keep = self._request_done and not self.transport.is_closing() and self._parser.should_keep_alive()
+        if self._bodyless:  # the parser still waits for the body that the head announced
+            self._parser = httptools.HttpResponseParser(self)
+        if keep:
+            self._pool.keep(self)
+        else:
+            self.transport.close()
+        caller.answer_complete()
+
+    def _fail(self, failure: Failure) -> None:
+        caller, self.caller = self.caller, None
+        self.transport.abort()
+        if caller is not None:
+            caller.answer_failed(failure)
+
+
+class Pool:
+    """The connections to one target, of one use: production and shadow never share one."""
+
+    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
+        parts = urlsplit(target.url)
+        self.loop = loop
+        self._host = parts.hostname or ""
+        self._port = parts.port or 80
+        self.authority = parts.netloc.encode()
+        self.base_path = parts.path.rstrip("/").encode()
+        self._connect_seconds = float(target.timeout)
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
+        """Give the caller a connection: a kept one now, or a new one as soon as it is there."""
+        oldest = monotonic() - IDLE_SECONDS
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if connection.idle_since >= oldest and not connection.transport.is_closing():
+                connection.reused = True
+                caller.connected(connection)
+                return
+            connection.transport.close()
+        task = self.loop.create_task(self._connect(caller))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, caller: Caller) -> None:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await self.loop.create_connection(
+                    lambda: UpstreamConnection(self), self._host, self._port
+                )
+        except (OSError, TimeoutError):
+            if not caller.abandoned:
+                caller.answer_failed("connect")
+            return
+        self._open.add(connection)
+        if caller.abandoned:
+            self.keep(connection)
+        else:
+            caller.connected(connection)
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Take back a connection whose answer is whole."""
+        connection.idle_since = monotonic()
+        self._idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection has closed."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close_idle(self, now: float) -> None:
+        """Close what has been idle for too long; the stack's bottom is the oldest."""
+        while self._idle and self._idle[0].idle_since < now - IDLE_SECONDS:
+            self._idle.pop(0).transport.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for task in self._connecting:
+            task.cancel()
+        for connection in list(self._open):
+            connection.transport.abort()

@@ -1,0 +1,1 @@
+"""The tests, by part; `tests.support` is what they share."""

@@ -1,0 +1,32 @@
+"""Fixtures for every test: the real parts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.kafka import Kafka, missing
+from tests.support.real_parts import nothing_left_out
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """The session's real broker. A test makes and deletes its own topics, and leaves it running."""
+    yield from _broker(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[Kafka]:
+    """A real broker for one test that stops, kills or restarts it: about four seconds dearer than `kafka`."""
+    yield from _broker(tmp_path / "kafka")
+
+
+def _broker(folder: Path) -> Iterator[Kafka]:
+    """A running broker; without its parts a skip that says why, or a failure where nothing may be left out."""
+    reason = missing()
+    if reason is not None and nothing_left_out():
+        pytest.fail(f"left out: {reason}", pytrace=False)
+    if reason is not None:
+        pytest.skip(f"no real Kafka: {reason}")
+    with Kafka(folder) as broker:
+        yield broker

@@ -1,0 +1,168 @@
+"""What a scrape holds, and that it always parses."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.collect import Collector
+from exporter.exposition import Family, exposition
+from tests.exporter.making import Desk, event, model, profile, record
+
+GOOD = {"amount": 0.5, "country": "DE"}
+HOSTILE = st.text(st.characters(exclude_categories=()), max_size=20)
+
+
+class Clock:
+    """A time that stands still until it is told."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        """The time."""
+        return self.now
+
+
+def scrape(desk, lag=None, now=1_790_000_000.0):
+    """The samples of one scrape by name and labels."""
+    text = Collector(desk.intake, lambda: lag or {}, Clock(0.0), Clock(now)).metrics().decode()
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(samples, name, **labels):
+    """The values of a metric whose labels include these."""
+    return [value for key, value in samples.items() if key[0] == name and labels.items() <= dict(key[1:]).items()]
+
+
+def test_counters_of_configured_models_stand_at_zero_from_the_start():
+    """A rate over a counter that appears with its first event would miss it."""
+    samples = scrape(Desk())
+    for role in ("production", "shadow"):
+        assert of(samples, "drift_events_total", model="fraud", role=role) == [0.0]
+        assert of(samples, "drift_events_duplicate_total", model="fraud", role=role) == [0.0]
+    assert of(samples, "drift_events_rejected_total", reason="json") == [0.0]
+    assert of(samples, "drift_events_foreign_total", topic="inference.shadow") == [0.0]
+    assert of(samples, "drift_series_dropped_total", model="fraud", reason="not_in_reference") == [0.0]
+
+
+def test_an_empty_window_has_no_drift():
+    """No series rather than a zero that would look like health."""
+    samples = scrape(Desk())
+    assert of(samples, "drift_psi") == of(samples, "drift_js_divergence") == []
+    assert of(samples, "drift_features", against="reference") == [0.0]
+    assert of(samples, "drift_window_instances", tenant="_all") == [0.0, 0.0]
+    assert of(samples, "drift_window_age_seconds") == []
+    assert of(samples, "drift_window_warming", role="production") == [1.0]
+
+
+def test_a_full_window_shows_its_drift_and_its_age():
+    """Every column against both."""
+    desk = Desk(model(size=20))
+    desk.take(
+        *(record(event(GOOD, role=role, time=1_789_999_990.0)) for _ in range(20) for role in ("production", "shadow"))
+    )
+    samples = scrape(desk)
+    for against in ("reference", "shadow"):
+        for feature in ("amount", "country", "prediction"):
+            labels = {"model": "fraud", "tenant": "_all", "feature": feature, "against": against}
+            assert len(of(samples, "drift_psi", **labels)) == len(of(samples, "drift_js_divergence", **labels)) == 1
+        assert of(samples, "drift_features", against=against) == [3.0]
+    assert of(samples, "drift_psi", against="shadow") == [0.0, 0.0, 0.0]
+    assert of(samples, "drift_window_warming", role="production") == [0.0]
+    assert of(samples, "drift_window_age_seconds", role="production") == [10.0]
+    assert of(samples, "drift_last_event_timestamp_seconds", role="shadow") == [1_789_999_990.0]
+
+
+def test_a_model_without_a_shadow_is_compared_with_its_reference_alone():
+    """And shows no windows of one."""
+    desk = Desk(model(shadow=None))
+    desk.take(record(event(GOOD)))
+    samples = scrape(desk)
+    assert of(samples, "drift_psi", against="shadow") == of(samples, "drift_window_instances", role="shadow") == []
+
+
+def test_a_model_without_a_reference_has_no_drift_series():
+    """It is counted, and its windows fill."""
+    desk = Desk(profiles=[None])
+    desk.take(record(event(GOOD)))
+    samples = scrape(desk)
+    assert of(samples, "drift_psi") == of(samples, "drift_reference_info") == of(samples, "drift_psi_threshold") == []
+    assert of(samples, "drift_window_instances", role="production") == [1.0]
+
+
+def test_thresholds_stand_for_every_tenant_with_its_own_over_the_models():
+    """One place for alerts, the page and the rollback."""
+    desk = Desk(model(tenants=["acme", "initech"], thresholds={"acme": {"large": 0.3}}))
+    samples = scrape(desk)
+    levels = {
+        (tenant, level): of(samples, "drift_psi_threshold", model="fraud", tenant=tenant, level=level)
+        for tenant in ("_all", "acme", "initech")
+        for level in ("moderate", "large", "severe")
+    }
+    assert levels["acme", "large"] == [0.3]
+    assert levels["_all", "large"] == levels["initech", "large"] == [0.2]
+    assert levels["acme", "severe"] == [0.35]
+    assert levels["acme", "moderate"] == [0.1]
+
+
+def test_the_reference_is_named_by_its_hash():
+    """So that a changed one can be seen."""
+    reference = profile()
+    samples = scrape(Desk(profiles=[reference]))
+    assert of(samples, "drift_reference_info", hash=reference.hash, source="profile", state="ready") == [1.0]
+
+
+def test_lag_stands_by_topic_and_partition():
+    """As the consumer tells it."""
+    samples = scrape(Desk(), lag={("inference.production", 2): 17})
+    assert of(samples, "drift_consumer_lag_events", topic="inference.production", partition="2") == [17.0]
+
+
+def test_a_scrape_is_at_most_a_second_old_and_not_made_anew_within_it():
+    """Twenty scrapes a second cost one."""
+    desk, clock = Desk(), Clock(100.0)
+    collector = Collector(desk.intake, dict, clock, Clock(0.0))
+    before = collector.metrics()
+    desk.take(record(event(GOOD)))
+    clock.now += 0.9
+    assert collector.metrics() is before
+    clock.now += 0.2
+    assert collector.metrics() != before
+
+
+def test_nothing_is_shown_of_a_model_whose_partition_has_gone():
+    """Each series has one owner."""
+    desk = Desk()
+    desk.take(record(event(GOOD)))
+    for partition in range(4):
+        desk.intake.disown(partition)
+    samples = scrape(desk)
+    assert of(samples, "drift_psi") == of(samples, "drift_window_instances") == []
+    assert of(samples, "drift_events_total", role="production") == [1.0]
+
+
+@settings(deadline=None)
+@given(st.lists(HOSTILE, min_size=2, max_size=2, unique=True).filter(lambda names: "prediction" not in names))
+def test_every_scrape_parses_whatever_the_features_are_called(names):
+    """Quotes, backslashes, newlines, surrogates, separators of every alphabet."""
+    desk = Desk(profiles=[profile(100, names=names)])
+    desk.take(record(event({})))
+    collector = Collector(desk.intake, dict, Clock(0.0), Clock(0.0))
+    families = {family.name: family for family in text_string_to_metric_families(collector.metrics().decode())}
+    found = {sample.labels["feature"] for sample in families["drift_feature_missing_ratio"].samples}
+    assert found >= {name.encode("utf-8", "replace").decode() for name in names}
+
+
+@given(HOSTILE, HOSTILE, st.floats())
+def test_any_label_and_any_help_comes_back_as_it_was(label, text, value):
+    """Our formatter against Prometheus' own parser."""
+    made = exposition([Family("drift_x", "gauge", text, [((("a", label), ("b", "c")), value)])]).decode()
+    (family,) = text_string_to_metric_families(made)
+    (sample,) = family.samples
+    assert sample.labels == {"a": label.encode("utf-8", "replace").decode(), "b": "c"}
+    assert sample.value == pytest.approx(value, nan_ok=True)

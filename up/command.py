@@ -1,0 +1,95 @@
+"""`shadowdrift up`: all parts at once, on a laptop or a small machine."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from configuration import Configuration, load
+from configuration.ahead import without_effect
+from configuration.option import parser
+from configuration.reading import convert
+from lifecycle.process import run
+from lifecycle.refusal import Refusal
+from lifecycle.tether import Tether
+from reference.profile import load_for
+from up.tree import Tree
+
+
+def main(arguments: list[str]) -> int:
+    """Run every part until SIGTERM or Ctrl-C."""
+    made = parser("up", "Run proxy, exporter and, with `kafka: embedded`, a development broker as one process tree.")
+    made.add_argument("--production", metavar="URL", help="the model that serves; needs no configuration file")
+    made.add_argument("--shadow", metavar="URL", help="the model that gets the clones, beside --production")
+    made.add_argument("--reference", metavar="FILE", help="the reference profile, beside --production")
+    made.add_argument("--listen", metavar="HOST:PORT", help="where clients connect, beside --production (0.0.0.0:8080)")
+    made.add_argument("--fraction", type=float, metavar="SHARE", help="of the requests to clone, beside --production (0.05)")  # fmt: skip # noqa: E501
+    options = made.parse_args(arguments)
+    configuration = _from_options(options) if options.production else _from_file(options)
+    for line in _notices(configuration):
+        sys.stderr.write(f"shadowdrift: {line}\n")
+
+    async def serve(_: Tether, stop: asyncio.Event) -> None:
+        await _up(configuration, stop)
+
+    return run(serve)
+
+
+def _from_file(options: Namespace) -> Configuration:
+    for name in ("shadow", "reference", "listen", "fraction"):
+        if getattr(options, name) is not None:
+            raise Refusal(f"--{name} goes with --production; without it, {options.config} holds that setting")
+    return load(options.config)
+
+
+def _from_options(options: Namespace) -> Configuration:
+    targets: dict[str, Any] = {"production": {"url": options.production}}
+    model: dict[str, Any] = {"name": "model", "targets": targets, "production": "production"}
+    if options.shadow:
+        targets["shadow"] = {"url": options.shadow}
+        model["shadow"] = "shadow"
+    if options.reference:
+        model["reference"] = options.reference
+    if options.fraction is not None:
+        model["mirror"] = {"fraction": options.fraction}
+    document: dict[str, Any] = {"kafka": "embedded", "models": [model]}
+    if options.listen:
+        document["proxy"] = {"listen": options.listen}
+    return convert(document, Path.cwd(), "shadowdrift up")
+
+
+def _notices(configuration: Configuration) -> list[str]:
+    lines = without_effect(configuration)
+    if configuration.kafka == "embedded":
+        lines.append("the embedded broker keeps about 5 MiB a partition, in memory: it is for development")
+    for index, model in enumerate(configuration.models):
+        if load_for(model, index) is None:
+            lines.append(
+                f"models[{index}] ({model.name}) is served, cloned and counted, but drift needs `reference:`; "
+                "`shadowdrift profile train.csv --output reference.json` makes one"
+            )
+    return lines
+
+
+async def _up(configuration: Configuration, stop: asyncio.Event) -> None:
+    tree = Tree(configuration)
+    try:
+        await tree.start()
+        addresses = tree.addresses
+        sys.stderr.write(
+            f"shadowdrift: serves at {addresses['proxy']}; metrics at {addresses['admin']}/metrics and "
+            f"{addresses['exporter']}/metrics; Ctrl-C stops it\n"
+        )
+        ended = asyncio.create_task(tree.until_one_ends())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if ended.done():
+            child = ended.result()
+            raise Refusal(f"the {child.name} ended unexpectedly (exit code {child.ended.result()}); all parts stop")
+        ended.cancel()
+    finally:
+        await tree.stop()
