@@ -38,14 +38,14 @@ class AdminServer:
         self._app.router.add_get("/-/healthy", self._healthy)
         self._app.router.add_get("/-/ready", self._ready)
         self._app.router.add_get("/metrics", self._exposition)
-        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=1)
 
     async def start(self, setting: str, listen: str) -> Address:
         """Listen at the address that `setting` gives; the address with the port in use. `Refusal` if it is taken."""
         address = parse_address(listen)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, address.host, address.port, shutdown_timeout=1).start()
+            await web.TCPSite(self._runner, address.host, address.port).start()
         except OSError as error:
             raise Refusal(cannot_listen(setting, listen, error)) from None
         return Address(address.host, self._runner.addresses[0][1])

@@ -180,7 +180,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             for partition in sorted(assigned):
                 if partition not in self._positions:
                     committed = await asyncio.wait_for(consumer.committed(partition), _CALL_SECONDS)
-                    self._sent_below[partition] = committed or 0
+                    # Beyond the end it is of a topic that has been made anew since.
+                    self._sent_below[partition] = committed if committed and committed <= ends[partition] else 0
             if generation != self._generation:
                 return
             self._ends = ends

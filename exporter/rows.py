@@ -46,7 +46,7 @@ class Columns:
         if self.prediction is not None:
             cells[:, self.prediction] = self._predictions(instances, asked)
         self._mark_invalid(cells, instances)
-        return cells, sum(map(len, rows)) - taken
+        return cells, sum(map(len, rows)) - taken if self.names else 0
 
     def _predictions(self, instances: Sequence[Instance], asked: Sequence[bool]) -> Cells:
         bins = self.bins[-1]

@@ -11,6 +11,7 @@ from tests.exporter.making import Desk, event, model, profile, record
 
 GOOD = {"amount": 0.5, "country": "DE"}
 HOSTILE = st.text(st.characters(exclude_categories=()), max_size=20)
+NAMES = st.text(max_size=20).filter("prediction".__ne__)
 
 
 class Clock:
@@ -147,15 +148,15 @@ def test_nothing_is_shown_of_a_model_whose_partition_has_gone():
 
 
 @settings(deadline=None)
-@given(st.lists(HOSTILE, min_size=2, max_size=2, unique=True).filter(lambda names: "prediction" not in names))
+@given(st.lists(NAMES, min_size=2, max_size=2, unique=True))
 def test_every_scrape_parses_whatever_the_features_are_called(names):
-    """Quotes, backslashes, newlines, surrogates, separators of every alphabet."""
+    """Quotes, backslashes, newlines, separators of every alphabet; a lone surrogate is in no file."""
     desk = Desk(profiles=[profile(100, names=names)])
     desk.take(record(event({})))
     collector = Collector(desk.intake, dict, Clock(0.0), Clock(0.0))
     families = {family.name: family for family in text_string_to_metric_families(collector.metrics().decode())}
     found = {sample.labels["feature"] for sample in families["drift_feature_missing_ratio"].samples}
-    assert found >= {name.encode("utf-8", "replace").decode() for name in names}
+    assert found >= set(names)
 
 
 @given(HOSTILE, HOSTILE, st.floats())

@@ -279,7 +279,7 @@ POISON = {
     "NaN": (with_value(b"NaN"), "json"),
     "infinity": (with_value(b"-Infinity"), "json"),
     "a float beyond all floats": (with_value(b"1e999"), "wrong_value"),
-    "an integer of 5,000 digits": (with_value(b"1" * 5_000), "json"),
+    "an integer of 5,000 digits": (with_value(b"1" * 5_000), "wrong_value"),
     "100,000 levels of nesting": (with_value(b"[" * 100_000 + b"]" * 100_000), "depth"),
     "a lone surrogate": (with_value(b'"\\ud800"'), "json"),
     "not UTF-8": (with_value(b'"\xff"'), "encoding"),
@@ -355,16 +355,10 @@ JSON = st.recursive(
 def test_no_value_stops_it(rows):
     """Any JSON in any column; every instance keeps its place."""
     desk = Desk()
-    for features, prediction in rows:
-        desk.take(
-            Record(
-                damaged(
-                    id=str(len(desk.sent)) + str(id(features)),
-                    instances=[{"features": features, "prediction": prediction}],
-                )
-            )
-        )
-    assert desk.window().filled + counters(desk).rejected.total() + counters(desk).duplicate.total() == len(rows)
+    for number, (features, prediction) in enumerate(rows):
+        instances = [{"features": features, "prediction": prediction}]
+        desk.take(Record(damaged(id=str(number), instances=instances)))
+    assert desk.window().filled + counters(desk).rejected.total() == len(rows)
     assert (desk.window().counts == desk.window().recount()).all()
 
 

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from tests.support.kafka import Kafka, KafkaEndedError
+from tests.support.processes import gone
 from tests.support.topics import create_topics, topics
 from tests.support.waiting import until, until_sync
 
@@ -109,15 +110,3 @@ def test_the_broker_dies_with_the_process_that_started_it(tmp_path: Path) -> Non
         os.kill(broker, 0)
         owner.send_signal(signal.SIGKILL)
     until_sync(lambda: gone(broker), what="the broker's end")
-
-
-def gone(pid: int) -> bool:
-    """Whether no such process runs; one that ended and was not reaped counts as gone."""
-    state = Path(f"/proc/{pid}/stat")
-    if state.parent.parent.joinpath("self").exists():
-        return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False

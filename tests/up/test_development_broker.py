@@ -1,7 +1,7 @@
 """The development broker: that aiokafka, as the product uses it, can live on it, and where its limits are."""
 
 import asyncio
-import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,16 +13,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import OffsetOutOfRangeError
 
-from tests.support.waiting import until
-from up import development_broker as module
-from up.development_broker import TOPICS, WITHOUT_PACKAGE, DevelopmentBrokerError, development_broker
+from events.topics import TOPICS
+from lifecycle.refusal import REFUSED
+from lifecycle.tether import Child
+from tests.support.development import development_broker
+from tests.support.processes import gone
+from tests.support.waiting import until, until_sync
+from up.development_broker import WITHOUT_PACKAGE
 
+CHECKOUT = Path(__file__).parents[2]
 TOPIC = "inference.production"
 
 
 @pytest.fixture
 async def broker() -> AsyncIterator[str]:
-    """A broker of the test's own: it is up within a fifth of a second."""
+    """A broker of the test's own."""
     async with development_broker() as bootstrap_servers:
         yield bootstrap_servers
 
@@ -79,9 +84,9 @@ async def test_every_topic_of_the_product_is_there_with_four_partitions_from_the
 ) -> None:
     """A client that has asked for nothing yet sees them all."""
     async with AIOKafkaConsumer(bootstrap_servers=broker) as consumer:
-        assert await consumer.topics() >= set(TOPICS)
+        assert await consumer.topics() >= {topic.name for topic in TOPICS}
     for topic in TOPICS:
-        assert await producer.partitions_for(topic) == {0, 1, 2, 3}
+        assert await producer.partitions_for(topic.name) == {0, 1, 2, 3}
 
 
 async def test_a_group_reads_what_idempotent_batches_brought_and_goes_on_where_it_committed(
@@ -143,68 +148,40 @@ async def test_five_thousand_events_take_less_than_a_second_to_read(broker: str,
             assert len(await read(consumer, 5000)) == 5000
 
 
-async def test_it_ends_with_the_process_that_started_it() -> None:
-    """The end of its standard input is the sign, since that comes however its parent dies."""
-    child = await start()
-    assert child.stdin is not None
-    child.stdin.close()
-    assert await ended(child) == 0
+async def test_it_ends_on_sigterm_as_every_part_does() -> None:
+    """In order, and at once."""
+    child = await Child.start("development broker", "up.development_broker")
+    await child.ready()
+    assert await child.stop(5.0)
+    assert await child.ended == 0
 
 
-async def test_it_ends_on_sigterm() -> None:
-    """As every process of the tree does."""
-    child = await start()
-    child.send_signal(signal.SIGTERM)
-    assert await ended(child) == 0
+def test_it_ends_with_the_process_that_started_it() -> None:
+    """Even if that is killed and can clean up nothing."""
+    program = (
+        "import asyncio; from lifecycle.tether import Child\n"
+        "async def main():\n"
+        "    child = await Child.start('broker', 'up.development_broker'); await child.ready()\n"
+        "    print(child.process.pid, flush=True); await child.ended\n"
+        "asyncio.run(main())"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=CHECKOUT) as owner:
+        assert owner.stdout is not None
+        broker = int(owner.stdout.readline())
+        assert not gone(broker)
+        owner.send_signal(signal.SIGKILL)
+    until_sync(lambda: gone(broker), what="the broker's end")
 
 
-async def test_ctrl_c_leaves_it_to_those_who_still_deliver() -> None:
-    """A terminal's SIGINT goes to the whole tree; the broker must be the last to go."""
-    child = await start()
-    child.send_signal(signal.SIGINT)
-    assert child.stdin is not None
-    child.stdin.close()
-    assert await ended(child) == 0
-
-
-async def test_without_its_package_the_caller_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And that line names the extra to install."""
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
-    with pytest.raises(DevelopmentBrokerError) as raised:
-        async with development_broker():
-            pass
-    assert str(raised.value) == WITHOUT_PACKAGE
-
-
-def test_without_its_package_the_command_ends_with_one_line() -> None:
-    """No traceback; the isolated interpreter sees no installed package."""
+def test_without_its_package_it_ends_with_one_line_that_names_the_extra(tmp_path: Path) -> None:
+    """No traceback, and the exit code of what the user can mend."""
+    (tmp_path / "confluent_kafka.py").write_text("raise ImportError")
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(Path(module.__file__))],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "up.development_broker"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", WITHOUT_PACKAGE + "\n")
-
-
-async def start() -> asyncio.subprocess.Process:
-    """The command itself, as soon as it serves."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "up.development_broker",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(module.__file__).parents[1],
-    )
-    assert child.stdout is not None
-    line = json.loads(await child.stdout.readline())
-    assert line["bootstrap_servers"].startswith("127.0.0.1:")
-    return child
-
-
-async def ended(child: asyncio.subprocess.Process) -> int:
-    """Its exit status, within ten seconds."""
-    async with asyncio.timeout(10):
-        return await child.wait()
+    assert (done.returncode, done.stdout, done.stderr) == (REFUSED, "", f"shadowdrift: {WITHOUT_PACKAGE}\n")
