@@ -15,12 +15,11 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 
 from events.ids import partition_of
 from events.inference import Role
-from events.topics import TOPIC_OF_ROLE, unequal_partitions
+from events.topics import TOPIC_OF_ROLE
 from proxy.counters import Counters
+from proxy.emitter.link import BATCH_BYTES, Link
 from proxy.emitter.queue import EventQueue, Queues
 
-BATCH_BYTES: Final = 512 * 1024
-REQUEST_TIMEOUT_MS: Final = 10_000
 RETRY_SECONDS: Final = 1.0
 
 _log = logging.getLogger("shadowdrift.emitter")
@@ -38,8 +37,7 @@ class Delivery:
         self._bootstrap_servers = bootstrap_servers
         self._queues = queues
         self._counters = counters
-        self._producer: AIOKafkaProducer | None = None
-        self._partitions = 0
+        self._link: Link | None = None
         self._changing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._told = ""
@@ -64,73 +62,56 @@ class Delivery:
                 fields = {"model": model, "role": role, "lost": len(queue)}
                 _log.error("Kafka did not take every event before the stop", extra={"fields": fields})
                 self._lose(model, role, queue, len(queue), "shutdown")
-        await self._close()
+        await self._unlink(self._link)
 
     async def _deliver(self, model: str, role: Role, queue: EventQueue) -> None:
         topic = TOPIC_OF_ROLE[role]
         largest = BATCH_BYTES
         while True:
             await queue.filled.wait()
+            link = await self._linked()
             try:
-                producer = await self._connected()
-                batch, count = _fill(producer, queue, model.encode(), largest)
-                future = await producer.send_batch(batch, topic, partition=partition_of(model, self._partitions))
-                await future
+                batch, count = _fill(link.producer, queue, model.encode(), largest)
+                partition = partition_of(model, link.partitions)
+                await link.outcome(await link.producer.send_batch(batch, topic, partition=partition))
             except (MessageSizeTooLargeError, RecordListTooLargeError):
                 # The broker's bound is below ours: one event at a time shows which one is too large.
                 if largest == 0:
                     self._lose(model, role, queue, 1, "too_large")
                 largest = 0
+                await self._unlink(link)
             except (KafkaError, OSError, AssertionError) as error:
                 # The assertion is aiokafka's, about a partition that it does not know (any more).
-                await self._reconnect(topic, error)
+                if link is self._link:
+                    self._tell(f"{topic}: {error or type(error).__name__}", "Kafka refused a batch; it is sent again")
+                    await self._unlink(link)
+                    await asyncio.sleep(RETRY_SECONDS)
             else:
                 largest = BATCH_BYTES
                 queue.remove(count)
                 self._count(model, role, queue, "events_delivered_total", count=count)
 
-    async def _connected(self) -> AIOKafkaProducer:
-        """The producer, once the brokers answer and the topics are there."""
+    async def _linked(self) -> Link:
+        """The link to Kafka, once the brokers answer and the topics are there."""
         async with self._changing:
-            while self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap_servers,
-                    acks="all",
-                    enable_idempotence=True,
-                    linger_ms=0,
-                    max_batch_size=BATCH_BYTES,
-                    request_timeout_ms=REQUEST_TIMEOUT_MS,
-                )
-                obstacle = await self._obstacle(producer)
+            while self._link is None:
+                link = Link(self._bootstrap_servers)
+                obstacle = await link.start()
                 if obstacle is None:
-                    self._producer = producer
+                    self._link = link
                     self._tell("", "Kafka takes events")
                 else:
                     self._tell(obstacle, "Kafka does not take events; they wait")
-                    await _stop(producer)
+                    await link.close()
                     await asyncio.sleep(RETRY_SECONDS)
-            return self._producer
+            return self._link
 
-    async def _obstacle(self, producer: AIOKafkaProducer) -> str | None:
-        try:
-            await producer.start()
-            counts = {topic: len(await producer.partitions_for(topic)) for topic in TOPIC_OF_ROLE.values()}
-        except (KafkaError, OSError) as error:
-            return f"{self._bootstrap_servers}: {error or type(error).__name__}"
-        self._partitions = min(counts.values())
-        return unequal_partitions(counts)
-
-    async def _reconnect(self, topic: str, error: Exception) -> None:
-        """Begin again with a new producer: after an error, the old one's sequence numbers cannot be trusted."""
-        self._tell(f"{topic}: {error or type(error).__name__}", "Kafka refused a batch; it is sent again")
-        await self._close()
-        await asyncio.sleep(RETRY_SECONDS)
-
-    async def _close(self) -> None:
+    async def _unlink(self, link: Link | None) -> None:
+        """Give a link up, unless another queue was first: after one failed batch its sequence numbers are wrong."""
         async with self._changing:
-            producer, self._producer = self._producer, None
-            if producer is not None:
-                await _stop(producer)
+            if link is not None and link is self._link:
+                self._link = None
+                await link.close()
 
     def _tell(self, obstacle: str, message: str) -> None:
         """Log a change, once."""
@@ -160,10 +141,3 @@ def _fill(producer: AIOKafkaProducer, queue: EventQueue, key: bytes, largest: in
         count += 1
         size += len(event.value)
     return batch, count
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    """Stop a producer; with brokers away aiokafka would wait for them without end."""
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(2):
-            await producer.stop()
