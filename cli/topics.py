@@ -17,10 +17,12 @@ def main(arguments: list[str]) -> int:
     action.add_argument("--create", action="store_true", help="make the topics that are missing")
     action.add_argument("--check", action="store_true", help="compare every topic with what it should be")
     made.add_argument("--partitions", type=int, default=4, help="of each topic; one model uses one of them (4)")
-    made.add_argument("--replication-factor", type=int, default=-1, help="of each topic (the cluster's default)")
+    made.add_argument("--replication-factor", type=int, help="of each topic (3, or one for each broker)")
     options = made.parse_args(arguments)
     if options.partitions < 1:
         raise Refusal(f"--partitions must be at least 1, got {options.partitions}")
+    if options.replication_factor is not None and options.replication_factor < 1:
+        raise Refusal(f"--replication-factor must be at least 1, got {options.replication_factor}")
     configuration = load_for_part("topics", options.config)
     assert configuration.kafka != "embedded"
     servers = configuration.kafka.bootstrap_servers

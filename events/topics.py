@@ -63,10 +63,15 @@ def unequal_partitions(partitions: Mapping[str, int]) -> str | None:
     return f"topics must have the same number of partitions, but {counts}; make the smaller ones larger"
 
 
-async def create(bootstrap_servers: str, partitions: int, replication_factor: int) -> list[str]:
-    """Make the topics that are missing, and return their names. Existing ones stay as they are."""
+async def create(bootstrap_servers: str, partitions: int, replication_factor: int | None = None) -> list[str]:
+    """Make the topics that are missing, and return their names. Existing ones stay as they are.
+
+    Without a replication factor each partition has three replicas, or as many as there are brokers.
+    """
     admin = await _admin(bootstrap_servers)
     try:
+        if replication_factor is None:
+            replication_factor = min(3, len((await admin.describe_cluster())["brokers"]))
         missing = [topic for topic in TOPICS if topic.name not in await admin.list_topics()]
         for topic in missing:
             await _create_one(admin, topic, partitions, replication_factor)

@@ -1,0 +1,46 @@
+"""The house stands as docs/architecture.md draws it: who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEAVES = {"admin", "configuration", "events", "lifecycle", "logs", "reference"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "events": set(),
+    "lifecycle": set(),
+    "logs": set(),
+    "configuration": {"lifecycle"},
+    "admin": {"configuration", "lifecycle"},
+    "reference": {"configuration", "lifecycle"},
+    "proxy": LEAVES,
+    "exporter": LEAVES,
+    "up": LEAVES,
+    "demo": LEAVES | {"up"},
+    "cli": LEAVES,
+}
+
+
+def imported(package: str) -> set[str]:
+    """The packages of ours that a package imports, itself left out."""
+    found: set[str] = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return (found & MAY_IMPORT.keys()) - {package}
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    """Above all, proxy and exporter never import each other, and events imports nothing of ours."""
+    assert imported(package) <= MAY_IMPORT[package]
+
+
+def test_the_rule_covers_every_package() -> None:
+    """A new folder has to say what it may import."""
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert packages == set(MAY_IMPORT)
