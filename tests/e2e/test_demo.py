@@ -1,4 +1,4 @@
-"""The demo, as its users start it, in a short run of each kind of drift."""
+"""The demo, as its users start it, in a short run with drift and one without; `make demo-sweep` runs every kind."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("kind", ["season", "shift", "category", "none"])
+@pytest.mark.parametrize("kind", ["season", "none"])
 def test_the_demo_finds_what_was_worked_out_beforehand(kind: str) -> None:
     """Exit code 0, one JSON line at the end, and in it what the drift was and that nothing was lost."""
     command = [sys.executable, "-m", "cli.main", "demo", "--json", "--seconds", "12", "--drift", kind]
