@@ -76,10 +76,9 @@ class Collector:
         info: list[Sample] = []
         thresholds: list[Sample] = []
         for measured in self._intake.models.values():
-            if measured.profile is None:
-                continue
             named = ("model", measured.name)
-            info.append(((named, ("source", "profile"), ("hash", measured.profile.hash), ("state", "ready")), 1))
+            if measured.profile is not None:
+                info.append(((named, ("source", "profile"), ("hash", measured.profile.hash), ("state", "ready")), 1))
             for tenant, levels in measured.thresholds.items():
                 thresholds += [((named, ("tenant", tenant), ("level", level)), at) for level, at in levels.items()]
         yield Family("drift_reference_info", "gauge", "The reference in use, by its hash.", info)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -141,8 +141,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             self._consumer = consumer
             await self._read(consumer)
         finally:
-            self._consumer = self._assigned = None
-            self._generation += 1
             await self._close(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
@@ -197,6 +195,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
     def _check_counts(self, consumer: AIOKafkaConsumer) -> None:
         """Topics may grow while we run: then models move to other partitions, and everything begins anew."""
         counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in sorted(TOPICS)}
+        if not all(counts.values()):
+            raise topics.TopicsError("the topics have gone")
         unequal = topics.unequal_partitions(counts)
         if unequal:
             raise Refusal(unequal)
@@ -205,12 +205,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
 
     def _begin(self, partition: TopicPartition, begin: int, end: int) -> None:
         position = self._positions.get(partition)
-        if position is None:
+        if position is None or position > end:  # beyond the end: the topic has been made anew
             self._intake.own(partition.partition)
             models = self._intake.models_of(partition.partition)
             position = end - _WINDOWS_BACK * max((model.size for model in models), default=0)
             if not models:  # nothing to bring back, yet what lies here has to be sent on
-                position = self._sent_below[partition]
+                position = self._sent_below.get(partition, 0)
         self._positions[partition] = min(max(position, begin), end)
 
     def _commit_later(self, consumer: AIOKafkaConsumer) -> None:
@@ -226,12 +226,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
                 await asyncio.wait_for(consumer.commit(offsets), _CALL_SECONDS)
 
     async def _close(self, consumer: AIOKafkaConsumer) -> None:
+        """End the session; an absent broker does not put it off for long."""
         if self._commit is not None:
             self._commit.cancel()
         with contextlib.suppress(Exception):
-            await _bounded(consumer.stop())
-
-
-async def _bounded(closing: Coroutine[Any, Any, None]) -> None:
-    """Wait for an end that an absent broker would put off."""
-    await asyncio.wait_for(closing, _STOP_SECONDS)
+            await asyncio.wait_for(self._commit_now(consumer), _STOP_SECONDS / 2)
+        self._consumer = self._assigned = None
+        self._generation += 1
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(consumer.stop(), _STOP_SECONDS)

@@ -44,7 +44,10 @@ class Counters:
     not_in_reference: Counter[str] = field(default_factory=Counter)
     """Feature values whose name the model's profile lacks, by model."""
     last_event: dict[tuple[str, str], float] = field(default_factory=dict)
-    """The event time of the latest accepted event, by model and role."""
+    """The event time of the last accepted event of the log, by model and role.
+
+    Not the greatest: one clock that runs a day ahead would hide a day of silence.
+    """
 
     @classmethod
     def of(cls, models: Iterable[str]) -> Counters:

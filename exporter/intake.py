@@ -122,7 +122,7 @@ class Intake:
             counters.duplicate[key] += 1
             return
         counters.events[key] += 1
-        counters.last_event[key] = max(event.time, counters.last_event.get(key, 0.0))
+        counters.last_event[key] = event.time
         role.take(event)
         touched[event.model] = state
 

@@ -78,7 +78,8 @@ class Window:
 
     def bins(self) -> NDArray[np.int64]:
         """The counts in the bins of all columns, one column after the other (`Layout.bin_starts`)."""
-        return self.counts[self.layout.usual] + self.counts[self.layout.unseen]
+        bins: NDArray[np.int64] = self.counts[self.layout.usual] + self.counts[self.layout.unseen]
+        return bins
 
     def _count(self, cells: Cells) -> NDArray[np.int64]:
         flat = (cells + self.layout.starts).ravel()

@@ -92,7 +92,7 @@ def test_a_model_without_a_reference_has_no_drift_series():
     desk = Desk(profiles=[None])
     desk.take(record(event(GOOD)))
     samples = scrape(desk)
-    assert of(samples, "drift_psi") == of(samples, "drift_reference_info") == of(samples, "drift_psi_threshold") == []
+    assert of(samples, "drift_psi") == of(samples, "drift_reference_info") == of(samples, "drift_features") == []
     assert of(samples, "drift_window_instances", role="production") == [1.0]
 
 
