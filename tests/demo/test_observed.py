@@ -1,0 +1,96 @@
+"""What the demo concludes from readings, without running anything."""
+
+from demo.drift import Expectation
+from demo.observed import Observed
+from demo.readings import Reading, broken_laws, parse
+
+EXPECTATION = Expectation({"temp": 2.0, "carrier": 0.01}, ["temp"], ["carrier"])
+
+
+def exporter(filled: int = 1000, events: int = 0, **psi: float) -> Reading:
+    """The exporter's text with one window and these gauges."""
+    lines = [f'drift_window_instances{{model="m",tenant="_all",role="production"}} {filled}']
+    lines += [
+        f'drift_psi{{model="m",tenant="_all",feature="{name}",against="reference"}} {value}'
+        for name, value in psi.items()
+    ]
+    lines += [f'drift_psi{{model="m",tenant="acme",feature="{name}",against="reference"}} 9' for name in psi]
+    lines += [f'drift_psi{{model="m",tenant="_all",feature="{name}",against="shadow"}} 9' for name in psi]
+    lines.append(f'drift_events_total{{model="m",role="production"}} {events}')
+    return parse("\n".join(lines) + "\n")
+
+
+def proxy(captured: int = 0, delivered: int = 0, **more: int) -> Reading:
+    """The proxy's text with these counters."""
+    lines = [
+        f'events_captured_total{{model="m",role="production"}} {captured}',
+        f'events_delivered_total{{model="m",role="production"}} {delivered}',
+        *(f'{name}{{model="m"}} {value}' for name, value in more.items()),
+    ]
+    return parse("\n".join(lines) + "\n")
+
+
+def observed(kind: str = "season") -> Observed:
+    """Nothing seen yet."""
+    return Observed(kind, EXPECTATION, window=1000)
+
+
+def test_a_good_run_surprises_nobody() -> None:
+    """Low before, high after, the rest left alone, nothing lost, every law held."""
+    run = observed()
+    run.steady(exporter(temp=0.02, carrier=0.01))
+    assert not run.drifting(exporter(temp=0.1, carrier=0.01), 0.5)
+    assert run.drifting(exporter(temp=0.3, carrier=0.02), 1.0)
+    assert not run.drifting(exporter(temp=0.9, carrier=0.02), 2.0)
+    run.at_rest(proxy(captured=10, delivered=10), exporter(events=10, temp=2.0, carrier=0.02))
+    assert run.surprises() == []
+    line = run.line(requests=10)
+    assert line["detect_seconds"] == 1.0
+    assert line["psi_before"] == 0.02
+    assert line["psi_after"] == 2.0
+    assert line["lost"] == 0
+    assert line["conserved"] is True
+
+
+def test_a_window_that_is_not_full_tells_nothing_of_the_time_before() -> None:
+    """Its PSI is chance; the run says that it had too little time."""
+    run = observed()
+    run.steady(exporter(filled=999, temp=0.05))
+    assert run.psi_before is None
+    assert any("never full" in line for line in run.surprises())
+
+
+def test_each_thing_that_is_not_as_worked_out_is_told() -> None:
+    """Too high before, seen late, a feature that should have been left alone, loss, a broken law."""
+    run = observed()
+    run.steady(exporter(temp=0.15))
+    run.drifting(exporter(temp=0.5, carrier=0.4), 11.0)
+    run.at_rest(proxy(captured=10, delivered=9), exporter(events=9, temp=2.0))
+    told = "\n".join(run.surprises())
+    assert "before the drift was 0.150" in told
+    assert "left alone reached PSI 0.400" in told
+    assert "seen after 11.0 s" in told
+    assert "1 captured answers were not measured" in told
+    assert "captured = delivered + lost + waiting (production): 10 is not 9" in told
+
+
+def test_without_drift_a_gauge_that_rises_is_the_surprise() -> None:
+    """And not finding any is not."""
+    run = observed("none")
+    run.steady(exporter(temp=0.02))
+    run.drifting(exporter(temp=0.03), 1.0)
+    run.at_rest(proxy(), exporter(temp=0.03))
+    assert run.surprises() == []
+    assert run.line(0)["drifted"] == []
+    run.drifting(exporter(temp=0.21), 2.0)
+    assert run.surprises() == ["PSI reached 0.210 without drift"]
+
+
+def test_the_laws_are_added_up_from_the_text_of_one_scrape() -> None:
+    """Every term counts, over all reasons."""
+    good = {"mirror_sampled_total": 9, "mirror_sent_total": 5, "mirror_dropped_total": 2, "mirror_log_only_total": 1}
+    assert broken_laws(proxy(**good, mirror_waiting=1, mirror_completed_total=4, mirror_in_flight=1)) == []
+    assert broken_laws(proxy(**good, mirror_waiting=0, mirror_completed_total=4, mirror_in_flight=0)) == [
+        "sampled = sent + dropped + log_only + waiting: 9 is not 8",
+        "sent = completed + failed + in flight: 5 is not 4",
+    ]
