@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from configuration.brokers import brokers_of
 from configuration.option import load_for_part, parser
 from events.topics import TopicsError, check, create
 from lifecycle.refusal import Refusal
@@ -23,17 +24,15 @@ def main(arguments: list[str]) -> int:
         raise Refusal(f"--partitions must be at least 1, got {options.partitions}")
     if options.replication_factor is not None and options.replication_factor < 1:
         raise Refusal(f"--replication-factor must be at least 1, got {options.replication_factor}")
-    configuration = load_for_part("topics", options.config)
-    assert configuration.kafka != "embedded"
-    servers = configuration.kafka.bootstrap_servers
+    brokers = brokers_of(load_for_part("topics", options.config))
     try:
         if options.check:
-            return _report(asyncio.run(check(servers)))
-        names = asyncio.run(create(servers, options.partitions, options.replication_factor))
+            return _report(asyncio.run(check(brokers)))
+        names = asyncio.run(create(brokers, options.partitions, options.replication_factor))
     except TopicsError as error:
         raise Refusal(str(error)) from None
     sys.stdout.write("".join(f"made {name}\n" for name in names) or "every topic is there already\n")
-    return _report(asyncio.run(check(servers)))
+    return _report(asyncio.run(check(brokers)))
 
 
 def _report(lines: list[str]) -> int:

@@ -6,17 +6,27 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 
-from configuration.sections import Configuration, Model, Target
+from configuration.sections import Configuration, Kafka, Model
+from configuration.shown import cut, one_line, shown
 from configuration.units import Duration, Size, parse_duration, parse_size
 from lifecycle.refusal import Refusal
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_LOCATION: Final = re.compile(r"(.*?)(?: - at `(?:key in )?\$(.*?)`)?", re.DOTALL)
+_LOCATION: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$(.*)`)?", re.DOTALL)
+_UNUSABLE: Final = re.compile(r"[\0\ud800-\udfff]")
+_STRING_TAG: Final = "tag:yaml.org,2002:str"
+_MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+_NUMBER_TAGS: Final = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_TIMESTAMP_TAG: Final = "tag:yaml.org,2002:timestamp"
+_MOST_DIGITS: Final = 100
+_MOST_VALUES: Final = 100_000
+"""What anchors may unfold to: a few lines of them could otherwise stand for a billion values."""
 _TYPE_WORDS: Final = {
     "object": "a mapping",
     "array": "a list",
@@ -29,7 +39,12 @@ _TYPE_WORDS: Final = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which `1e-6` is a number, as in YAML 1.2 and in JSON."""
+    """Safe YAML in which, as in YAML 1.2 and in JSON, `1e-6` is a number and `2026-01-01` is a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP_TAG]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 _Loader.add_implicit_resolver(
@@ -96,8 +111,22 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
     def model(section: Model) -> Model:
         return msgspec.structs.replace(section, reference=absolute(section.reference))
 
+    kafka = configuration.kafka
+    if isinstance(kafka, Kafka):
+        tls, sasl = kafka.tls, kafka.sasl
+        if tls is not None:
+            tls = msgspec.structs.replace(
+                tls,
+                ca_file=absolute(tls.ca_file),
+                certificate_file=absolute(tls.certificate_file),
+                key_file=absolute(tls.key_file),
+            )
+        if sasl is not None:
+            sasl = msgspec.structs.replace(sasl, password_file=absolute(sasl.password_file))
+        kafka = msgspec.structs.replace(kafka, tls=tls, sasl=sasl)
     return msgspec.structs.replace(
         configuration,
+        kafka=kafka,
         state_dir=absolute(configuration.state_dir),
         proxy=msgspec.structs.replace(configuration.proxy, token_file=absolute(configuration.proxy.token_file)),
         exporter=msgspec.structs.replace(
@@ -108,42 +137,87 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
 
 
 def _document(text: str, environment: Mapping[str, str]) -> Any:
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:  # a character that YAML does not have
+        raise Refusal(f"is not YAML: {one_line(str(error).splitlines()[0])}") from None
     try:
         node = loader.get_single_node()
         if node is None:
             raise Refusal("the file is empty")
-        _prepare(node, "", loader, environment)
+        _Preparation(loader, environment).prepare(node, "")
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise Refusal(f"{where}is not YAML: {error.problem}") from None
+        raise Refusal(f"{where}is not YAML: {one_line(str(error.problem))}") from None
     except yaml.YAMLError as error:
-        raise Refusal(f"is not YAML: {str(error).splitlines()[0]}") from None
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"is not YAML that can be used: {error}") from None
+        raise Refusal(f"is not YAML: {one_line(str(error).splitlines()[0])}") from None
+    except RecursionError:
+        raise Refusal("is not YAML that can be used: it is nested too deeply") from None
+    except ValueError as error:  # such as `!!int abc`
+        raise Refusal(f"is not YAML that can be used: {one_line(str(error))}") from None
+    except (AttributeError, LookupError, TypeError):  # such as `!!float [1]`: a tag on a value of another kind
+        raise Refusal("is not YAML that can be used: a tag (!!…) does not fit its value") from None
     finally:
         loader.dispose()
 
 
-def _prepare(node: yaml.Node, path: str, loader: yaml.SafeLoader, environment: Mapping[str, str]) -> None:
-    """Put variables in, and refuse a key that is given twice (YAML would keep the last without a word)."""
-    if isinstance(node, yaml.MappingNode):
+class _Preparation:
+    """Puts variables in, and refuses what YAML would take without a word or without an end."""
+
+    def __init__(self, loader: yaml.SafeLoader, environment: Mapping[str, str]) -> None:
+        self._loader = loader
+        self._environment = environment
+        self._unfolded: dict[int, int] = {}
+        """How many values a node stands for, by its identity; 0 while it is being looked at."""
+
+    def prepare(self, node: yaml.Node, path: str) -> int:
+        """Look at a node once, however many aliases lead to it; how many values it stands for."""
+        known = self._unfolded.get(id(node))
+        if known is not None:
+            if not known:
+                raise Refusal(f"{path} must not hold itself: its alias leads to where it stands")
+            return known
+        self._unfolded[id(node)] = 0
+        values = 1 + self._within(node, path)
+        if values > _MOST_VALUES:
+            raise Refusal(f"{path or 'the file'} must not unfold to more than {_MOST_VALUES} values by its anchors")
+        self._unfolded[id(node)] = values
+        return values
+
+    def _within(self, node: yaml.Node, path: str) -> int:
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return sum(self.prepare(value, f"{path}[{index}]") for index, value in enumerate(node.value))
+        if _VARIABLE.search(node.value):
+            node.value = _VARIABLE.sub(lambda match: _variable(match[1], path, self._environment), node.value)
+            if (
+                getattr(node, "style", None) is None
+            ):  # unquoted: `workers: ${WORKERS}` is a number once the variable is in
+                node.tag = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+        if _UNUSABLE.search(node.value):
+            raise Refusal(f"{path} must be a text without NUL and halves of characters, got {shown(node.value)}")
+        if node.tag in _NUMBER_TAGS and len(node.value) > _MOST_DIGITS:
+            raise Refusal(f"{path} must have at most {_MOST_DIGITS} digits, got {shown(node.value)}")
+        return 0
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> int:
         seen = set()
+        values = 0
         for key, value in node.value:
-            name = f"{path}.{key.value}".lstrip(".")
-            if name in seen:
+            if key.tag not in {_STRING_TAG, _MERGE_TAG}:
+                got = cut(key.value) if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
+                raise Refusal(
+                    f"{path or 'the file'} must have texts as keys, in quotes where they look otherwise, got {got}"
+                )
+            name = _join(path, cut(key.value))
+            if key.value in seen:
                 raise Refusal(f"{name} is given twice; keep one")
-            seen.add(name)
-            _prepare(value, name, loader, environment)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _prepare(value, f"{path}[{index}]", loader, environment)
-    elif isinstance(node, yaml.ScalarNode) and _VARIABLE.search(node.value):
-        node.value = _VARIABLE.sub(lambda match: _variable(match[1], path, environment), node.value)
-        if node.style is None:  # unquoted: `workers: ${WORKERS}` is a number once the variable is in
-            node.tag = loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+            seen.add(key.value)
+            values += self.prepare(value, name)
+        return values
 
 
 def _variable(name: str, path: str, environment: Mapping[str, str]) -> str:
@@ -155,52 +229,69 @@ def _variable(name: str, path: str, environment: Mapping[str, str]) -> str:
 def _one_line(text: str, document: Any) -> str:
     """msgspec's message in the user's words: path, rule, value."""
     match = _LOCATION.fullmatch(text)
-    rule, path = (match[1], (match[2] or "").lstrip(".")) if match else (text, "")
-    path = _with_version(path, document)
-    if found := re.match(r"Object contains unknown field `(.*)`", rule):
-        return f"{_join(path, found[1])} is not a setting; docs/configuration.md lists them"
+    rule, location = (match[1], match[2] or "") if match else (text, "")
+    path, value, kind = _place(location, document)
+    subject = path or "the file"
+    if found := re.match(r"Object contains unknown field `(.*)`", rule, re.DOTALL):
+        return f"{_join(path, cut(found[1]))} is not a setting; docs/configuration.md lists them"
     if found := re.match(r"Object missing required field `(.*)`", rule):
         return f"{_join(path, found[1])} is required"
-    if found := re.match(r"Invalid enum value (.*)", rule):
-        return f"{path} must be one of the values in docs/configuration.md, got {found[1]}"
-    if found := re.match(r"Expected `(.*?)`(.*?), got `.*`", rule):
-        words = " or ".join(_TYPE_WORDS.get(word, word) for word in found[1].split(" | "))
-        return f"{path or 'the file'} must be {words}{found[2]}, got {_shown(_value_at(path, document))}"
+    if found := re.match(r"Invalid enum value (.*)", rule, re.DOTALL):
+        if isinstance(value, dict):
+            return f"{subject} must have as keys {_allowed(kind)}, got {cut(found[1])}"
+        return f"{subject} must be {_allowed(kind)}, got {shown(value)}"
     if found := re.match(r"Expected `array` of length (\d+), got (\d+)", rule):
-        return f"{path} must hold {found[1]} values, got {found[2]}"
+        return f"{subject} must hold {found[1]} values, got {found[2]}"
+    if found := re.match(r"Expected `(.*?)`(.*?)(?:, got `.*`)?$", rule):
+        words = " or ".join(_TYPE_WORDS.get(word, word) for word in found[1].split(" | "))
+        return f"{subject} must be {words}{found[2]}, got {shown(value)}"
     if rule.startswith("must"):  # a unit: the path is the setting's own
-        return f"{path} {rule}"
-    return _join(path, rule)
+        return f"{subject} {one_line(rule)}"
+    return _join(path, one_line(rule))
 
 
-def _with_version(path: str, document: Any) -> str:
-    """msgspec writes `targets[...]` for whichever target is wrong; find it."""
-    prefix, found, rest = path.partition("targets[...]")
-    if not found:
-        return path
-    targets = _value_at(f"{prefix}targets", document)
-    for version, target in targets.items():
-        try:
-            msgspec.convert(target, Target, dec_hook=_unit)
-        except msgspec.ValidationError:
-            return f"{prefix}targets.{version}{rest}"
-    return path
+def _place(location: str, document: Any) -> tuple[str, Any, Any]:
+    """msgspec's location as a path for people, with the value that stands there and its type.
+
+    msgspec writes `[...]` for whichever value of a mapping is wrong; the key is found by trying each.
+    """
+    path, value, kind = "", document, Configuration
+    for field, index, some in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", location):
+        options = get_args(kind) if isinstance(kind, UnionType) or get_origin(kind) is Union else (kind,)
+        if field:
+            section = next(option for option in options if field in _types(option))
+            path, value, kind = _join(path, field), value[field], _types(section)[field]
+        elif index:
+            path, value, kind = f"{path}[{index}]", value[int(index)], get_args(options[0])[0]
+        elif some:
+            kind = get_args(next(option for option in options if get_origin(option) is dict))[1]
+            key = next((key for key in value if _wrong(value[key], kind)), None)
+            if key is not None:
+                path, value = _join(path, cut(str(key))), value[key]
+    return path, value, kind
+
+
+def _types(section: Any) -> dict[str, Any]:
+    return get_type_hints(section) if isinstance(section, type) and issubclass(section, msgspec.Struct) else {}
+
+
+def _wrong(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, dec_hook=_unit)
+    except msgspec.ValidationError:
+        return True
+    return False
+
+
+def _allowed(kind: Any) -> str:
+    """The words that a setting of this type may have, or that a mapping of this type may have as keys."""
+    parts = get_args(kind)
+    if all(isinstance(part, str) for part in parts):
+        return " or ".join(parts)
+    words = [_allowed(part) for part in parts if get_origin(part) is Literal]
+    sections = [part for part in parts if get_origin(kind) is not dict and _types(part)]
+    return " or ".join([*words, *("a mapping" for _ in sections)])
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _value_at(path: str, document: Any) -> Any:
-    value = document
-    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
-        try:
-            value = value[int(index)] if index else value[key]
-        except (LookupError, TypeError):
-            return "something else"
-    return value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from configuration.shown import shown
 from configuration.units import Address, Duration, Size, parse_address
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_URL = re.compile(r"[!-~]+")  # visible ASCII: urlsplit would drop a line break in silence
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -24,12 +26,12 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _between(section: Section, field: str, low: float, high: float) -> None:
     value = getattr(section, field)
     if not low <= value <= high:
-        raise ValueError(f"{field} must be between {low:g} and {high:g}, got {value:g}")
+        raise ValueError(f"{field} must be between {shown(low)} and {shown(high)}, got {shown(value)}")
 
 
 def _named(field: str, value: str) -> None:
     if not _NAME.fullmatch(value):
-        raise ValueError(f"{field} must be 1 to 64 of the characters A-Z a-z 0-9 . _ -, got {value!r}")
+        raise ValueError(f"{field} must be 1 to 64 of the characters A-Z a-z 0-9 . _ -, got {shown(value)}")
 
 
 def _address(field: str, value: str) -> Address:
@@ -41,13 +43,35 @@ def _address(field: str, value: str) -> Address:
 
 def _guarded(field: str, value: str, token_file: str | None) -> None:
     if not _address(field, value).loopback and token_file is None:
-        raise ValueError(f"{field} must be a loopback address unless token_file is set, got {value!r}")
+        raise ValueError(f"{field} must be a loopback address unless token_file is set, got {shown(value)}")
+
+
+class Tls(Section, frozen=True):
+    """How brokers prove who they are, and we to them; without `ca_file` the system's authorities are trusted."""
+
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError(f"certificate_file must be set beside key_file, got {shown(self.certificate_file)}")
+
+
+class Sasl(Section, frozen=True):
+    """A login with a name and a password, which stands in a file of its own."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    username: str
+    password_file: str
 
 
 class Kafka(Section, frozen=True):
-    """Where the events go."""
+    """Where the events go, and how the brokers are reached."""
 
     bootstrap_servers: str
+    tls: Tls | None = None
+    sasl: Sasl | None = None
 
     def __post_init__(self) -> None:
         for server in self.bootstrap_servers.split(","):
@@ -127,10 +151,10 @@ class Inference(Section, frozen=True):
     def __post_init__(self) -> None:
         for method in self.methods:
             if not re.fullmatch(r"[A-Z]+", method):
-                raise ValueError(f"methods must be names such as POST, got {method!r}")
+                raise ValueError(f"methods must be names such as POST, got {shown(method)}")
         for path in self.paths:
             if not path.startswith("/"):
-                raise ValueError(f"paths must begin with /, got {path!r}")
+                raise ValueError(f"paths must begin with /, got {shown(path)}")
 
 
 class Probe(Section, frozen=True):
@@ -141,7 +165,7 @@ class Probe(Section, frozen=True):
 
 
 class Target(Section, frozen=True):
-    """One version of the model; `timeout` runs to the answer's last byte."""
+    """One version of the model; `timeout` is the longest wait for its answer's head, and then between pieces of it."""
 
     url: str
     timeout: Duration = Duration(30)
@@ -150,11 +174,11 @@ class Target(Section, frozen=True):
     def __post_init__(self) -> None:
         try:
             parts = urlsplit(self.url)
-            usable = parts.scheme == "http" and parts.hostname and parts.port != 0
+            usable = _URL.fullmatch(self.url) and parts.scheme == "http" and parts.hostname and parts.port != 0
         except ValueError:
             usable = False
         if not usable or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError(f"url must be like http://host:port or http://host:port/path, got {self.url!r}")
+            raise ValueError(f"url must be like http://host:port or http://host:port/path, got {shown(self.url)}")
         _between(self, "timeout", 0.001, 3600)
 
 
@@ -162,6 +186,10 @@ class Budget(Section, frozen=True):
     """What clones may cost a day."""
 
     requests_per_day: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.requests_per_day is not None and self.requests_per_day < 0:
+            raise ValueError(f"requests_per_day must be 0 or more, got {shown(self.requests_per_day)}")
 
 
 class Mirror(Section, frozen=True):
@@ -184,7 +212,7 @@ class Mirror(Section, frozen=True):
         _between(self, "max_in_flight", 1, 10_000)
         for header in self.headers:
             if not _HEADER_NAME.fullmatch(header):
-                raise ValueError(f"headers must be names of headers, got {header!r}")
+                raise ValueError(f"headers must be names of headers, got {shown(header)}")
 
 
 class Capture(Section, frozen=True):
@@ -207,11 +235,17 @@ class Tenant(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if not _HEADER_NAME.fullmatch(self.header):
-            raise ValueError(f"header must be the name of a header, got {self.header!r}")
+            raise ValueError(f"header must be the name of a header, got {shown(self.header)}")
         for name in self.allow:
             _named("allow", name)
             if name.startswith("_"):
-                raise ValueError(f"allow must not hold a name that begins with _, got {name!r}")
+                raise ValueError(f"allow must not hold a name that begins with _, got {shown(name)}")
+        for name, levels in self.thresholds.items():
+            if name not in self.allow:
+                raise ValueError(f"thresholds must be of tenants that `allow` names, got {shown(name)}")
+            for level, at in levels.items():
+                if not 0 < at < float("inf"):
+                    raise ValueError(f"thresholds.{name}.{level} must be above 0, got {shown(at)}")
 
 
 class Window(Section, frozen=True):
@@ -238,11 +272,11 @@ class Drift(Section, frozen=True):
         _between(self, "bins", 2, 1000)
         low, high = self.range
         if not 0 <= low < high <= 1:
-            raise ValueError(f"range must be two rising quantiles between 0 and 1, got [{low:g}, {high:g}]")
-        if not 0 < self.moderate <= self.large <= self.severe:
+            raise ValueError(f"range must be two rising quantiles between 0 and 1, got [{shown(low)}, {shown(high)}]")
+        if not 0 < self.moderate <= self.large <= self.severe < float("inf"):
             raise ValueError(
                 "moderate, large and severe must be above 0 and rise in this order, "
-                f"got {self.moderate:g}, {self.large:g}, {self.severe:g}"
+                f"got {shown(self.moderate)}, {shown(self.large)}, {shown(self.severe)}"
             )
         _between(self, "alpha", 0, 1)
 
@@ -288,13 +322,15 @@ class Model(Section, frozen=True):
     def __post_init__(self) -> None:
         _named("name", self.name)
         if not self.path_prefix.startswith("/"):
-            raise ValueError(f"path_prefix must begin with /, got {self.path_prefix!r}")
+            raise ValueError(f"path_prefix must begin with /, got {shown(self.path_prefix)}")
+        if not self.targets:
+            raise ValueError("targets must name at least one version, got none")
         for version in self.targets:
             _named("targets", version)
         for role in ("production", "shadow", "stable"):
             version = getattr(self, role)
             if (version is not None or role == "production") and version not in self.targets:
-                raise ValueError(f"{role} must be one of the targets ({', '.join(self.targets)}), got {version!r}")
+                raise ValueError(f"{role} must be one of the targets ({', '.join(self.targets)}), got {shown(version)}")
 
 
 class Configuration(Section, frozen=True):

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from configuration.shown import shown
+
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
-_NUMBER_AND_UNIT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
+_NUMBER_AND_UNIT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", re.ASCII)
+_HOST: Final = re.compile(r"[0-9A-Za-z._:%-]+")
+_TOO_MUCH: Final = 1e18
+"""Above it a quantity is a slip: 30 billion years, a million terabytes."""
 
 
 class Duration(float):
@@ -40,6 +45,8 @@ def parse_duration(value: object) -> Duration:
 
 def parse_size(value: object) -> Size:
     """Bytes out of a number or a text with a unit. Raises ValueError."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"must be a whole number of bytes, got {shown(value)}")
     return Size(_quantity(value, _SIZE_UNITS, "a size such as 65536, 64KiB or 4GiB"))
 
 
@@ -47,15 +54,25 @@ def parse_address(text: str) -> Address:
     """Host and port out of `host:port` or `[host]:port`. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
-        raise ValueError(f"must be an address such as 127.0.0.1:8080, got {text!r}")
+    if not (
+        colon
+        and host
+        and port.isascii()
+        and port.isdigit()
+        and len(port) < 6
+        and int(port) < 65536
+        and _HOST.fullmatch(host)
+    ):
+        raise ValueError(f"must be an address such as 127.0.0.1:8080, got {shown(text)}")
     return Address(host, int(port))
 
 
 def _quantity(value: object, units: dict[str, float] | dict[str, int], what: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e18:
-        return value
-    match = _NUMBER_AND_UNIT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None or match[2] not in units:
-        raise ValueError(f"must be {what}, got {value!r}")
-    return float(match[1]) * units[match[2]]
+    quantity: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        quantity = value
+    elif isinstance(value, str) and (match := _NUMBER_AND_UNIT.fullmatch(value.strip())) and match[2] in units:
+        quantity = float(match[1]) * units[match[2]]
+    if quantity is None or not 0 <= quantity < _TOO_MUCH:
+        raise ValueError(f"must be {what}, got {shown(value)}")
+    return quantity

@@ -10,6 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from events.brokers import Brokers, Obstacle
+
 PRODUCTION: Final = "inference.production"
 SHADOW: Final = "inference.shadow"
 LABELS: Final = "inference.labels"
@@ -48,7 +50,11 @@ TOPICS: Final[tuple[Topic, ...]] = (
 
 
 class TopicsError(Exception):
-    """The cluster could not be asked, or refused; the text is one line for the user."""
+    """The cluster could not be asked, or refused; the text is one line for the user, `obstacle` a word for a gauge."""
+
+    def __init__(self, obstacle: Obstacle, line: str) -> None:
+        super().__init__(line)
+        self.obstacle: Obstacle = obstacle
 
 
 def unequal_partitions(partitions: Mapping[str, int]) -> str | None:
@@ -63,12 +69,12 @@ def unequal_partitions(partitions: Mapping[str, int]) -> str | None:
     return f"topics must have the same number of partitions, but {counts}; make the smaller ones larger"
 
 
-async def create(bootstrap_servers: str, partitions: int, replication_factor: int | None = None) -> list[str]:
+async def create(brokers: Brokers, partitions: int, replication_factor: int | None = None) -> list[str]:
     """Make the topics that are missing, and return their names. Existing ones stay as they are.
 
     Without a replication factor each partition has three replicas, or as many as there are brokers.
     """
-    admin = await _admin(bootstrap_servers)
+    admin = await _admin(brokers)
     try:
         if replication_factor is None:
             replication_factor = min(3, len((await admin.describe_cluster())["brokers"]))
@@ -77,7 +83,7 @@ async def create(bootstrap_servers: str, partitions: int, replication_factor: in
             await _create_one(admin, topic, partitions, replication_factor)
         return [topic.name for topic in missing]
     except KafkaError as error:
-        raise TopicsError(f"{bootstrap_servers} refused to make the topics: {error}") from None
+        raise TopicsError("topics", f"{brokers} refused to make the topics: {error}") from None
     finally:
         await admin.close()
 
@@ -91,12 +97,12 @@ async def _create_one(admin: AIOKafkaAdminClient, topic: Topic, partitions: int,
     for name, code, *message in response.topic_errors:
         if code and for_code(code) is not TopicAlreadyExistsError:
             why = message[0] if message and message[0] else for_code(code).__name__
-            raise TopicsError(f"topic {name} could not be made: {why}")
+            raise TopicsError("topics", f"topic {name} could not be made: {why}")
 
 
-async def check(bootstrap_servers: str) -> list[str]:
+async def check(brokers: Brokers) -> list[str]:
     """One line for each thing that is not as it should be: a missing topic, unequal partitions, another setting."""
-    admin = await _admin(bootstrap_servers)
+    admin = await _admin(brokers)
     try:
         partitions = await _partitions(admin)
         lines = [
@@ -112,18 +118,18 @@ async def check(bootstrap_servers: str) -> list[str]:
                 lines += await _differing_settings(admin, topic)
         return lines
     except KafkaError as error:
-        raise TopicsError(f"{bootstrap_servers} refused to tell of the topics: {error}") from None
+        raise TopicsError("topics", f"{brokers} refused to tell of the topics: {error}") from None
     finally:
         await admin.close()
 
 
-async def partitions(bootstrap_servers: str, needed: Set[str] = frozenset()) -> dict[str, int]:
+async def partitions(brokers: Brokers, needed: Set[str] = frozenset()) -> dict[str, int]:
     """How many partitions each existing topic of ours has.
 
     The `needed` ones are asked for by name, at which a cluster that makes topics by itself makes them. Raises
     `TopicsError` when no broker answers.
     """
-    admin = await _admin(bootstrap_servers)
+    admin = await _admin(brokers)
     try:
         found = await _partitions(admin)
         if needed - found.keys():
@@ -131,7 +137,7 @@ async def partitions(bootstrap_servers: str, needed: Set[str] = frozenset()) -> 
             found |= {entry["topic"]: len(entry["partitions"]) for entry in described if entry["partitions"]}
         return found
     except KafkaError as error:
-        raise TopicsError(f"{bootstrap_servers} refused to tell of the topics: {error}") from None
+        raise TopicsError("topics", f"{brokers} refused to tell of the topics: {error}") from None
     finally:
         await admin.close()
 
@@ -153,11 +159,11 @@ async def _differing_settings(admin: AIOKafkaAdminClient, topic: Topic) -> list[
     ]
 
 
-async def _admin(bootstrap_servers: str) -> AIOKafkaAdminClient:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=15_000)
+async def _admin(brokers: Brokers) -> AIOKafkaAdminClient:
+    admin = AIOKafkaAdminClient(request_timeout_ms=15_000, **brokers.arguments())
     try:
         await admin.start()
     except (KafkaError, OSError):
         await admin.close()
-        raise TopicsError(f"kafka.bootstrap_servers: no broker answers at {bootstrap_servers}") from None
+        raise TopicsError(*await brokers.obstacle()) from None
     return admin

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Final
+from typing import Final, Protocol
 
+from events.brokers import OBSTACLES, Obstacle
 from events.inference import ROLES
 from exporter.comparisons import Compared, Ratios, compared, ratios
 from exporter.exposition import Family, Sample, exposition, labelled
@@ -16,18 +17,27 @@ from exporter.window import Window
 _CACHE_SECONDS: Final = 1.0
 
 
+class Source(Protocol):
+    """Where events come from, as far as it is shown."""
+
+    obstacle: Obstacle | None
+
+    def lag(self) -> Mapping[tuple[str, int], int]:
+        """Messages that wait to be read, by topic and partition."""
+
+
 class Collector:
     """Makes the text of `/metrics`."""
 
     def __init__(
         self,
         intake: Intake,
-        lag: Callable[[], Mapping[tuple[str, int], int]],
+        source: Source,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self._intake = intake
-        self._lag = lag
+        self._source = source
         self._monotonic = monotonic
         self._wall = wall
         self._made_at = float("-inf")
@@ -119,7 +129,7 @@ class Collector:
         )
 
     def _freshness(self) -> Iterator[Family]:
-        lag = {(topic, str(partition)): value for (topic, partition), value in self._lag().items()}
+        lag = {(topic, str(partition)): value for (topic, partition), value in self._source.lag().items()}
         yield Family(
             "drift_consumer_lag_events",
             "gauge",
@@ -131,6 +141,12 @@ class Collector:
             "gauge",
             "The time of the latest accepted event, in seconds since 1970.",
             labelled(("model", "role"), self._intake.counters.last_event),
+        )
+        yield Family(
+            "shadowdrift_kafka_obstacle",
+            "gauge",
+            "1 for what keeps this part from Kafka.",
+            [((("part", "exporter"), ("reason", word)), int(self._source.obstacle == word)) for word in OBSTACLES],
         )
         version = metadata.version("shadowdrift")
         yield Family(

@@ -19,6 +19,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from events import topics
+from events.brokers import Brokers, Obstacle
 from exporter.intake import Intake
 from lifecycle.refusal import Refusal
 
@@ -41,8 +42,8 @@ _BACKOFF_SECONDS: Final = (0.5, 10.0)
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
     """Reads both topics of events into the intake until it is cancelled."""
 
-    def __init__(self, bootstrap_servers: str, intake: Intake) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, brokers: Brokers, intake: Intake) -> None:
+        self._brokers = brokers
         self._intake = intake
         self._consumer: AIOKafkaConsumer | None = None
         self._assigned: frozenset[TopicPartition] | None = None
@@ -54,6 +55,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         self._sent_below: dict[TopicPartition, int] = {}
         self._commit: asyncio.Task[None] | None = None
         self._waits_for: str | None = "Kafka"
+        self.obstacle: Obstacle | None = None
+        """What keeps it from Kafka, None while nothing does."""
 
     def waits_for(self) -> str | None:
         """None once the partitions are assigned and their positions set."""
@@ -83,9 +86,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
                 if not backoff:
                     _log.warning(
                         "Kafka cannot be read; trying again until it can",
-                        extra={"fields": {"bootstrap_servers": self._bootstrap_servers, "reason": str(error)}},
+                        extra={"fields": {"bootstrap_servers": str(self._brokers), "reason": str(error)}},
                     )
                 self._waits_for = "Kafka"
+                self.obstacle = error.obstacle if isinstance(error, topics.TopicsError) else "unreachable"
                 backoff = min(max(2 * backoff, _BACKOFF_SECONDS[0]), _BACKOFF_SECONDS[1])
                 await asyncio.sleep(backoff)
 
@@ -106,11 +110,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
     async def _wait_for_topics(self) -> None:
         told = False
         while True:
-            counts = await topics.partitions(self._bootstrap_servers, TOPICS)
+            counts = await topics.partitions(self._brokers, TOPICS)
             unequal = topics.unequal_partitions(counts)
             if unequal:
                 raise Refusal(unequal)
             missing = sorted(TOPICS - counts.keys())
+            self.obstacle = "topics" if missing else None
             if not missing:
                 self._intake.place(counts[topics.PRODUCTION])
                 self._waits_for = "its partitions"
@@ -126,7 +131,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
 
     async def _session(self) -> None:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers,
+            **self._brokers.arguments(),
             group_id=GROUP,
             client_id=GROUP,
             enable_auto_commit=False,
@@ -196,7 +201,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         """Topics may grow while we run: then models move to other partitions, and everything begins anew."""
         counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in sorted(TOPICS)}
         if not all(counts.values()):
-            raise topics.TopicsError("the topics have gone")
+            raise topics.TopicsError("topics", "the topics have gone")
         unequal = topics.unequal_partitions(counts)
         if unequal:
             raise Refusal(unequal)

@@ -8,13 +8,13 @@ import logging
 import time
 
 from admin.server import AdminServer
-from configuration.sections import Configuration, Kafka
+from configuration.brokers import brokers_of
+from configuration.sections import Configuration
 from exporter.collect import Collector
 from exporter.consume import Consumer
 from exporter.intake import Intake
 from exporter.models import Measured, measured_models
 from exporter.outbox import Outbox
-from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 from reference.profile import load_for
 
@@ -26,13 +26,11 @@ _STOP_SECONDS = 4.0
 async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
     """Serve until `stop`. Raises `Refusal` for what the user has to mend: profile, port, token file, topics."""
     models = _measured(configuration)
-    if not isinstance(configuration.kafka, Kafka):
-        raise Refusal("kafka: embedded is for `shadowdrift up` and `demo`; name bootstrap_servers here")
-    servers = configuration.kafka.bootstrap_servers
+    brokers = brokers_of(configuration)
     intake = Intake(models, lambda message: outbox.put(message))
-    outbox = Outbox(servers, intake.counters.unkept)
-    consumer = Consumer(servers, intake)
-    collector = Collector(intake, consumer.lag, time.monotonic, time.time)
+    outbox = Outbox(brokers, intake.counters.unkept)
+    consumer = Consumer(brokers, intake)
+    collector = Collector(intake, consumer, time.monotonic, time.time)
     settings = configuration.exporter
     server = AdminServer(
         collector.metrics, consumer.waits_for, token_file=settings.token_file, open_without_token=settings.open

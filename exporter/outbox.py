@@ -12,6 +12,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from events.brokers import Brokers
 from events.headers import Headers
 
 _log = logging.getLogger("shadowdrift.exporter")
@@ -41,8 +42,8 @@ class Message:
 class Outbox:
     """A bounded queue and the task that empties it. What cannot be kept is counted in `unkept`, by topic."""
 
-    def __init__(self, bootstrap_servers: str, unkept: Counter[str]) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, brokers: Brokers, unkept: Counter[str]) -> None:
+        self._brokers = brokers
         self._unkept = unkept
         self._queue: deque[Message] = deque()
         self._bytes = 0
@@ -63,7 +64,7 @@ class Outbox:
         while True:
             await self._filled.wait()
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap_servers,
+                **self._brokers.arguments(),
                 acks="all",
                 max_request_size=_MAX_REQUEST_BYTES,
                 request_timeout_ms=int(_DELIVERY_SECONDS * 1000),

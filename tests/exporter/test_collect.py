@@ -14,6 +14,19 @@ HOSTILE = st.text(st.characters(exclude_categories=()), max_size=20)
 NAMES = st.text(max_size=20).filter("prediction".__ne__)
 
 
+class Log:
+    """What stands in Kafka and is not read yet, with nothing in the way."""
+
+    obstacle = None
+
+    def __init__(self, lag):
+        self._lag = lag
+
+    def lag(self):
+        """As given."""
+        return self._lag
+
+
 class Clock:
     """A time that stands still until it is told."""
 
@@ -27,7 +40,7 @@ class Clock:
 
 def scrape(desk, lag=None, now=1_790_000_000.0):
     """The samples of one scrape by name and labels."""
-    text = Collector(desk.intake, lambda: lag or {}, Clock(0.0), Clock(now)).metrics().decode()
+    text = Collector(desk.intake, Log(lag or {}), Clock(0.0), Clock(now)).metrics().decode()
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -127,7 +140,7 @@ def test_lag_stands_by_topic_and_partition():
 def test_a_scrape_is_at_most_a_second_old_and_not_made_anew_within_it():
     """Twenty scrapes a second cost one."""
     desk, clock = Desk(), Clock(100.0)
-    collector = Collector(desk.intake, dict, clock, Clock(0.0))
+    collector = Collector(desk.intake, Log({}), clock, Clock(0.0))
     before = collector.metrics()
     desk.take(record(event(GOOD)))
     clock.now += 0.9
@@ -153,7 +166,7 @@ def test_every_scrape_parses_whatever_the_features_are_called(names):
     """Quotes, backslashes, newlines, separators of every alphabet; a lone surrogate is in no file."""
     desk = Desk(profiles=[profile(100, names=names)])
     desk.take(record(event({})))
-    collector = Collector(desk.intake, dict, Clock(0.0), Clock(0.0))
+    collector = Collector(desk.intake, Log({}), Clock(0.0), Clock(0.0))
     families = {family.name: family for family in text_string_to_metric_families(collector.metrics().decode())}
     found = {sample.labels["feature"] for sample in families["drift_feature_missing_ratio"].samples}
     assert found >= set(names)

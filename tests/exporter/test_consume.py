@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
 from configuration.sections import Configuration, Exporter, Kafka
+from events.brokers import Brokers
 from events.codec import encode
 from events.headers import header, inference_headers
 from events.ids import partition_of
@@ -119,7 +120,7 @@ async def topics_of(servers, **counts) -> AsyncIterator[AIOKafkaAdminClient]:
         if counts:
             await admin.create_topics([NewTopic(name.replace("_", "."), count, 1) for name, count in counts.items()])
         else:
-            await create(servers, PARTITIONS, 1)
+            await create(Brokers(servers), PARTITIONS, 1)
         yield admin
     finally:
         names = [name for name in await admin.list_topics() if not name.startswith("__")]
@@ -276,7 +277,7 @@ async def test_missing_topics_are_waited_for(kafka, exporter):
 
         await until(waits, what="its waiting for the topic")
         assert await running.get("/-/healthy") == (200, "ok\n")
-        await create(kafka.bootstrap_servers, PARTITIONS, 1)
+        await create(kafka.brokers, PARTITIONS, 1)
         await running.ready()
         await send(kafka.bootstrap_servers, *traffic(5))
         await running.sees("drift_window_instances", *[5.0] * 8)
@@ -307,7 +308,7 @@ async def test_a_kafka_that_is_away_at_the_start_is_waited_for(exporter):
 async def test_a_broker_that_dies_and_comes_back_is_read_on(own_kafka, exporter):
     """Windows stay meanwhile, and nothing is counted twice; it stops in seconds while the broker is away."""
     servers = own_kafka.bootstrap_servers
-    await create(servers, PARTITIONS, 1)
+    await create(Brokers(servers), PARTITIONS, 1)
     running = await exporter(servers)
     await running.ready()
     await send(servers, *traffic(20))

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from events.brokers import Brokers
 from tests.support.waiting import until_sync
 
 VERSION = "4.3.1"
@@ -72,6 +73,11 @@ class Kafka:
         self._port, self._controller_port = _free_ports(2)
         self._broker: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
+
+    @property
+    def brokers(self) -> Brokers:
+        """How our own clients reach it."""
+        return Brokers(self.bootstrap_servers)
 
     @property
     def bootstrap_servers(self) -> str:
