@@ -11,6 +11,7 @@ from itertools import product
 from typing import Final, Literal
 
 from configuration import Configuration
+from events.brokers import OBSTACLES
 from events.inference import OUTCOMES, ROLES
 
 LATENCY_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -21,7 +22,7 @@ STATUS_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 DROP_REASONS: Final = ("not_success", "client_closed", "body_too_large", "max_in_flight", "same_version", "shutdown")
 FAIL_REASONS: Final = ("connect", "timeout", "reset", "truncated", "malformed", "answer_too_large", "shutdown")
-LOSS_REASONS: Final = ("backlog", "emitter_gone", "queue_full", "too_large", "shutdown")
+LOSS_REASONS: Final = ("backlog", "emitter_gone", "queue_full", "too_large", "unencodable", "shutdown")
 REFUSALS: Final = (
     "bad_request",
     "body_too_large",
@@ -80,6 +81,7 @@ FAMILIES: Final = {
         Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
         Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
+        Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),
     )
 }  # fmt: skip
@@ -107,22 +109,24 @@ class Layout:
 
     @staticmethod
     def _series(family: Family, configuration: Configuration) -> Iterator[tuple[str, ...]]:
-        if "model" not in family.labels:
-            yield from product(REFUSALS) if "reason" in family.labels else [()]
-            return
         reasons = {
+            "proxy_refused_total": REFUSALS,
+            "shadowdrift_kafka_obstacle": OBSTACLES,
             "mirror_dropped_total": DROP_REASONS,
             "mirror_failed_total": FAIL_REASONS,
             "events_lost_total": LOSS_REASONS,
             "events_unextracted_total": UNEXTRACTED,
         }
+        values: dict[str, tuple[str, ...]] = {
+            "part": ("emitter",),
+            "role": ROLES,
+            "status": STATUS_CLASSES,
+            "outcome": OUTCOMES,
+            "reason": reasons.get(family.name, ()),
+        }
+        if "model" not in family.labels:
+            yield from product(*(values[label] for label in family.labels))
+            return
         for model in configuration.models:
-            values = {
-                "model": (model.name,),
-                "version": tuple(model.targets),
-                "role": ROLES,
-                "status": STATUS_CLASSES,
-                "outcome": OUTCOMES,
-                "reason": reasons.get(family.name, ()),
-            }
+            values |= {"model": (model.name,), "version": tuple(model.targets)}
             yield from product(*(values[label] for label in family.labels))

@@ -17,6 +17,7 @@ import msgspec
 
 from admin.server import AdminServer, cannot_listen
 from configuration import Configuration, resolved_document
+from configuration.brokers import brokers_of
 from configuration.units import Address, parse_address
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Child, Tether
@@ -54,8 +55,10 @@ class Supervisor:
     async def serve(self, tether: Tether, stop: asyncio.Event) -> None:
         """Serve until asked to stop. Raises `Refusal` for what a user can mend."""
         settings = self._configuration.proxy
+        # The emitter reads these; here what is missing is refused before anything runs.
+        brokers_of(self._configuration)
         for index, model in enumerate(self._configuration.models):
-            load_for(model, index)  # the emitter reads them; here a missing one is refused before anything runs
+            load_for(model, index)
         keys = load_or_make(Path(self._configuration.state_dir))
         admin = AdminServer(self._metrics.text, lambda: self._waits_for, token_file=settings.token_file)
         address, self._sockets = _listeners("proxy.listen", settings.listen, settings.workers)

@@ -22,11 +22,16 @@ def own_kafka(tmp_path: Path) -> Iterator[Kafka]:
 
 
 def _broker(folder: Path) -> Iterator[Kafka]:
-    """A running broker; without its parts a skip that says why, or a failure where nothing may be left out."""
+    """A running broker."""
+    real_kafka_or_skip()
+    with Kafka(folder) as broker:
+        yield broker
+
+
+def real_kafka_or_skip() -> None:
+    """Without its parts a skip that says why, or a failure where nothing may be left out."""
     reason = missing()
     if reason is not None and nothing_left_out():
         pytest.fail(f"left out: {reason}", pytrace=False)
     if reason is not None:
         pytest.skip(f"no real Kafka: {reason}")
-    with Kafka(folder) as broker:
-        yield broker

@@ -11,7 +11,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "lifecycle": set(),
     "logs": set(),
-    "configuration": {"lifecycle"},
+    "configuration": {"events", "lifecycle"},
     "admin": {"configuration", "lifecycle"},
     "reference": {"configuration", "lifecycle"},
     "proxy": LEAVES,

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
+from events.brokers import OBSTACLES, Brokers, Obstacle
 from events.ids import partition_of
 from events.inference import Role
 from events.topics import TOPIC_OF_ROLE
@@ -21,6 +23,7 @@ from proxy.emitter.link import BATCH_BYTES, Link
 from proxy.emitter.queue import EventQueue, Queues
 
 RETRY_SECONDS: Final = 1.0
+_WAITING: Final = "Kafka does not take events; they wait"
 
 _log = logging.getLogger("shadowdrift.emitter")
 
@@ -28,13 +31,8 @@ _log = logging.getLogger("shadowdrift.emitter")
 class Delivery:
     """Keeps a producer, and a task for each queue."""
 
-    def __init__(
-        self,
-        bootstrap_servers: str,
-        queues: Queues,
-        counters: Counters,
-    ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, brokers: Brokers, queues: Queues, counters: Counters) -> None:
+        self._brokers = brokers
         self._queues = queues
         self._counters = counters
         self._link: Link | None = None
@@ -65,43 +63,49 @@ class Delivery:
         await self._unlink(self._link)
 
     async def _deliver(self, model: str, role: Role, queue: EventQueue) -> None:
-        topic = TOPIC_OF_ROLE[role]
-        largest = BATCH_BYTES
+        topic, count = TOPIC_OF_ROLE[role], 0
+        suspects = 0  # how many of the first events were in a batch that was too large
         while True:
             await queue.filled.wait()
             link = await self._linked()
             try:
-                batch, count = _fill(link.producer, queue, model.encode(), largest)
+                batch, count = _fill(link.producer, queue, model.encode(), 0 if suspects else BATCH_BYTES)
                 partition = partition_of(model, link.partitions)
-                await link.outcome(await link.producer.send_batch(batch, topic, partition=partition))
+                sent = await link.producer.send_batch(batch, topic, partition=partition)
+                await link.outcome(
+                    sent, on_silence=lambda: self._tell(_WAITING, "unreachable", f"{topic}: no acknowledgement")
+                )
             except (MessageSizeTooLargeError, RecordListTooLargeError):
                 # The broker's bound is below ours: one event at a time shows which one is too large.
-                if largest == 0:
+                suspects = max(suspects, count)
+                if count == 1:
+                    suspects -= 1
                     self._lose(model, role, queue, 1, "too_large")
-                largest = 0
                 await self._unlink(link)
-            except (KafkaError, OSError, AssertionError) as error:
-                # The assertion is aiokafka's, about a partition that it does not know (any more).
+            except Exception as error:
+                # Kafka's, the system's, or aiokafka's assertion about a partition that it does not know (any more): all
+                # have the same cure, and this task must outlive them.
                 if link is self._link:
-                    self._tell(f"{topic}: {error or type(error).__name__}", "Kafka refused a batch; it is sent again")
+                    why = f"{topic}: {error or type(error).__name__}"
+                    self._tell("Kafka refused a batch; it is sent again", "unreachable", why)
                     await self._unlink(link)
                     await asyncio.sleep(RETRY_SECONDS)
             else:
-                largest = BATCH_BYTES
+                suspects = max(0, suspects - count)
                 queue.remove(count)
                 self._count(model, role, queue, "events_delivered_total", count=count)
+                self._tell("Kafka takes events")
 
     async def _linked(self) -> Link:
         """The link to Kafka, once the brokers answer and the topics are there."""
         async with self._changing:
             while self._link is None:
-                link = Link(self._bootstrap_servers)
+                link = Link(self._brokers)
                 obstacle = await link.start()
                 if obstacle is None:
                     self._link = link
-                    self._tell("", "Kafka takes events")
                 else:
-                    self._tell(obstacle, "Kafka does not take events; they wait")
+                    self._tell(_WAITING, *obstacle)
                     await link.close()
                     await asyncio.sleep(RETRY_SECONDS)
             return self._link
@@ -113,11 +117,19 @@ class Delivery:
                 self._link = None
                 await link.close()
 
-    def _tell(self, obstacle: str, message: str) -> None:
-        """Log a change, once."""
-        if obstacle != self._told:
-            self._told = obstacle
-            _log.log(logging.WARNING if obstacle else logging.INFO, message, extra={"fields": {"why": obstacle}})
+    def _silence(self, topic: str) -> None:
+        self._tell(_WAITING, "unreachable", f"{topic}: no acknowledgement")
+
+    def _tell(self, message: str, obstacle: Obstacle | None = None, why: str = "") -> None:
+        """Log a change, once, and show what stands between us and Kafka."""
+        if why == self._told:
+            return
+        self._told = why
+        _log.log(logging.WARNING if why else logging.INFO, message, extra={"fields": {"why": why} if why else {}})
+        for word in OBSTACLES:
+            place = self._counters.layout.place("shadowdrift_kafka_obstacle", "emitter", word)
+            self._counters.cells[place] = int(word == obstacle)
+        self._counters.changed()
 
     def _lose(self, model: str, role: Role, queue: EventQueue, count: int, reason: str) -> None:
         queue.remove(count)

@@ -59,9 +59,11 @@ def _json(body: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, ValueError):
         pass
     try:
-        return json.loads(body)
+        value = json.loads(body)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair stands in no event
     except (ValueError, RecursionError):
         return _NOTHING
+    return value
 
 
 def _rows(request: Any, names: Sequence[str]) -> list[dict[str, Any]] | None:

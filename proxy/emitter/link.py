@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
+from events.brokers import Brokers, Obstacle
 from events.topics import TOPIC_OF_ROLE, unequal_partitions
 
 BATCH_BYTES: Final = 512 * 1024
 REQUEST_TIMEOUT_MS: Final = 10_000
+START_SECONDS: Final = 30.0
+SILENCE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 
 
@@ -24,10 +28,10 @@ class Link:
     `stop()` waits for that; so both are bounded here.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
         self.producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap_servers,
+            **brokers.arguments(),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
@@ -37,24 +41,29 @@ class Link:
         self.partitions = 0
         self._closed = asyncio.Event()
 
-    async def start(self) -> str | None:
-        """Connect; None, or in one line what is in the way."""
+    async def start(self) -> tuple[Obstacle, str] | None:
+        """Connect; None, or what is in the way, as a word and in one line."""
         try:
-            await self.producer.start()
-            counts = {topic: len(await self.producer.partitions_for(topic)) for topic in TOPIC_OF_ROLE.values()}
-        except (KafkaError, OSError) as error:
-            return f"{self._bootstrap_servers}: {error or type(error).__name__}"
+            async with asyncio.timeout(START_SECONDS):  # a broker may answer and yet give no producer id
+                await self.producer.start()
+                counts = {topic: len(await self.producer.partitions_for(topic)) for topic in TOPIC_OF_ROLE.values()}
+        except UnknownTopicOrPartitionError:
+            return "topics", "the topics are missing; `shadowdrift topics --create` makes them"
+        except (KafkaError, OSError):
+            return await self._brokers.obstacle()
         self.partitions = min(counts.values())
-        return unequal_partitions(counts)
+        unequal = unequal_partitions(counts)
+        return ("topics", unequal) if unequal else None
 
-    async def outcome(self, sent: asyncio.Future[Any]) -> None:
+    async def outcome(self, sent: asyncio.Future[Any], on_silence: Callable[[], None]) -> None:
         """Wait until Kafka has acknowledged a batch. Raises KafkaError, also when the link is closed meanwhile."""
         closing = asyncio.create_task(self._closed.wait())
         try:
-            await asyncio.wait([sent, closing], return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait([sent, closing], timeout=SILENCE_SECONDS, return_when="FIRST_COMPLETED"))[0]:
+                on_silence()
         finally:
             closing.cancel()
-        if not sent.done():
+        if not sent.done() or sent.cancelled():
             sent.add_done_callback(_look_away)
             raise KafkaError("the link was closed before Kafka acknowledged the batch")
         sent.result()

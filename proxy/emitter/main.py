@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from configuration import Configuration
+from configuration.brokers import brokers_of
 from events.codec import encode
 from events.headers import inference_headers
 from events.inference import ROLES, InferenceEvent
@@ -59,7 +60,13 @@ class Emitter:
             labels = (captured.model, captured.role)
             queue = self._queues[labels]
             cells[place("events_received", *labels)] += 1
-            if not queue.offer(self._encoded(captured)):
+            try:
+                event = self._encoded(captured)
+            except Exception:  # one event must not end its worker's stream
+                _log.exception("an exchange could not be made an event")
+                cells[place("events_lost_total", *labels, "unencodable")] += 1
+                continue
+            if not queue.offer(event):
                 cells[place("events_lost_total", *labels, "queue_full")] += 1
             cells[place("events_waiting", *labels)] = len(queue)
         self._counters.changed()
@@ -134,8 +141,7 @@ async def emit(tether: Tether, stop: asyncio.Event) -> None:
         if (profile := load_for(model, index)) is not None
     }
     emitter = Emitter(configuration, references, instructions.keys, counters, queues)
-    assert configuration.kafka != "embedded"
-    delivery = Delivery(configuration.kafka.bootstrap_servers, queues, counters)
+    delivery = Delivery(brokers_of(configuration), queues, counters)
     delivery.start()
     listener = socket.socket(fileno=instructions.listener)
     listener.setblocking(False)

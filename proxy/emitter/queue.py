@@ -10,8 +10,11 @@ from typing import Final, TypeAlias
 from events.headers import Headers
 from events.inference import Role
 
-MAX_BYTES: Final = 128 * 1024 * 1024
+MAX_BYTES: Final = 256 * 1024 * 1024
 """What may wait in memory, over all queues; at 500 requests/s of 600 bytes this is some six minutes."""
+
+_OVERHEAD: Final = 768
+"""What an event takes in memory beside its value: its headers, and the objects around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,11 @@ class Encoded:
     value: bytes
     headers: Headers
     time_ms: int
+
+    @property
+    def size(self) -> int:
+        """Its bytes in memory."""
+        return len(self.value) + _OVERHEAD
 
 
 class Budget:
@@ -46,9 +54,9 @@ class EventQueue:
 
     def offer(self, event: Encoded) -> bool:
         """Take the event, unless the bound is reached."""
-        if self._budget.used + len(event.value) > self._budget.limit:
+        if self._budget.used + event.size > self._budget.limit:
             return False
-        self._budget.used += len(event.value)
+        self._budget.used += event.size
         self._events.append(event)
         self.filled.set()
         self.emptied.clear()
@@ -61,7 +69,7 @@ class EventQueue:
     def remove(self, count: int) -> None:
         """The first `count` events are delivered, or lost."""
         for _ in range(count):
-            self._budget.used -= len(self._events.popleft().value)
+            self._budget.used -= self._events.popleft().size
         if not self._events:
             self.filled.clear()
             self.emptied.set()

@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,6 +32,10 @@ _JVM = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Dlog4j2.co
 
 # Below every system's range of ephemeral ports, or a client's connection may sit on the port when a broker comes back.
 _PORTS = range(20_000, 30_000)
+
+
+Settings = Mapping[str, str] | Callable[[Mapping[str, str]], Mapping[str, str]]
+"""Of server.properties, over ours; or a function that is given ours."""
 
 
 class KafkaEndedError(RuntimeError):
@@ -66,11 +70,12 @@ class Kafka:
     `settings` go into server.properties, over ours: `{"log.retention.check.interval.ms": "500"}`.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Settings | None = None, format_arguments: Sequence[str] = ()) -> None:
+        self._format_arguments = tuple(format_arguments)
         self.folder = folder
         self.log = folder / "broker.log"
-        self._settings = dict(settings or {})
-        self._port, self._controller_port = _free_ports(2)
+        self._settings = settings
+        self._port, self._controller_port = free_ports(2)
         self._broker: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
@@ -104,7 +109,7 @@ class Kafka:
                 # move: after it the address is known.
                 if "Unable to start acceptor" not in str(error) or self._ran_before or attempt == 3:
                     raise
-                self._port, self._controller_port = _free_ports(2)
+                self._port, self._controller_port = free_ports(2)
             except BaseException:
                 self.kill()
                 raise
@@ -173,7 +178,10 @@ class Kafka:
         """Prepare the data folder, once; a KRaft broker starts on no other."""
         format_data = ("kafka.tools.StorageTool", "format", "--cluster-id", "5L6g3nShT-eMCtK--X86sw")
         done = subprocess.run(
-            _java(*format_data, "--config", str(properties)), capture_output=True, text=True, check=False
+            _java(*format_data, "--config", str(properties), *self._format_arguments),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             said = _first_error(done.stdout + done.stderr)
@@ -202,7 +210,7 @@ class Kafka:
 
     def _properties(self) -> dict[str, str]:
         """server.properties."""
-        return {
+        plain = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
@@ -230,8 +238,10 @@ class Kafka:
             # After a crash the broker's own registration has to run out before it may come back (9 s by default).
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "400",
-            **self._settings,
         }
+        if callable(self._settings):
+            return plain | self._settings(plain)
+        return plain | dict(self._settings or {})
 
 
 def _java(main: str, *arguments: str) -> list[str]:
@@ -249,7 +259,7 @@ def _first_error(log: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now."""
     found: set[int] = set()
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
