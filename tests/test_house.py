@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "up": LEAVES,
     "demo": LEAVES | {"up"},
     "cli": LEAVES,
+    "grafana": set(),
 }
 
 

@@ -72,9 +72,7 @@ class Delivery:
                 batch, count = _fill(link.producer, queue, model.encode(), 0 if suspects else BATCH_BYTES)
                 partition = partition_of(model, link.partitions)
                 sent = await link.producer.send_batch(batch, topic, partition=partition)
-                await link.outcome(
-                    sent, on_silence=lambda: self._tell(_WAITING, "unreachable", f"{topic}: no acknowledgement")
-                )
+                await link.outcome(sent, on_silence=partial(self._silence, topic))
             except (MessageSizeTooLargeError, RecordListTooLargeError):
                 # The broker's bound is below ours: one event at a time shows which one is too large.
                 suspects = max(suspects, count)
