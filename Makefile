@@ -3,10 +3,11 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 SWEEP_ARGS ?=
+SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep test check lock clean
+.PHONY: help venv demo demo-sweep stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
 PY := .venv/bin/python
@@ -48,10 +49,26 @@ test: venv ## every test; installs real parts where it can, else says what is le
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m pytest $(TEST_ARGS)
 
+stack: ## all of it in containers, with a stand-in Slack; SERVICES="nginx proxy" starts a chosen part
+	@stack/start $(SERVICES)
+
+stack-stop: ## end the stack; its data stays in volumes until `docker compose down --volumes`
+	@COMPOSE_PROFILES='*' docker compose --ansi never down --remove-orphans
+
+# Alerts wait 10 s instead of minutes here; what is asked of the stack is in the module's first lines.
+stack-test: venv ## start the stack with quick alerts, run drift through it, restart each part under load
+	@$(PY) -m tests.stack.quick_rules .cache/stack-rules
+	@STACK_RULES=./.cache/stack-rules stack/start $(SERVICES)
+	SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py $(TEST_ARGS)
+
 check: venv ## lint, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m grafana.dashboards --check
+
+dashboards: venv ## Grafana's dashboards anew, from code
+	$(PY) -m grafana.dashboards
 
 # setuptools is named beside the project's own dependencies because it builds what has no wheel, and the project.
 lock: ## requirements.lock anew, from pyproject.toml, with the newest versions that fit

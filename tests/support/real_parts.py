@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.support import kafka
+from tests.support import alertmanager, kafka, nginx, prometheus
 
 NOTHING_LEFT_OUT = "SHADOWDRIFT_NOTHING_LEFT_OUT"
 
@@ -34,13 +36,61 @@ def nothing_left_out() -> bool:
 
 def main() -> int:
     """Look at every part, install what is missing; 1 if one is left out and none may be."""
+    parts: tuple[tuple[str, tuple[Callable[[], None], ...]], ...] = (
+        (f"Apache Kafka {kafka.VERSION}", (have_java, have_kafka)),
+        ("Prometheus", (have_prometheus,)),
+        ("Alertmanager", (have_alertmanager,)),
+        ("nginx", (have_nginx,)),
+    )
+    left_out = False
+    for name, steps in parts:
+        try:
+            for step in steps:
+                step()
+        except LeftOutError as reason:
+            say(f"{name}: left out, and with it every test on a real one: {reason}")
+            left_out = True
+    return 1 if left_out and nothing_left_out() else 0
+
+
+def have_prometheus() -> None:
+    """Prometheus and promtool, of whichever version the system has."""
+    _have_service("Prometheus", "prometheus", prometheus.missing)
+
+
+def have_alertmanager() -> None:
+    """Alertmanager and amtool, likewise."""
+    _have_service("Alertmanager", "prometheus-alertmanager", alertmanager.missing)
+
+
+def have_nginx() -> None:
+    """nginx, likewise."""
+    _have_service("nginx", "nginx-light", nginx.missing)
+
+
+def _have_service(what: str, package: str, missing: Callable[[], str | None]) -> None:
+    if missing() is None:
+        say(f"{what}: present")
+        return
+    with _no_service_starts():
+        _apt_install(what, package)
+    if (reason := missing()) is not None:
+        raise LeftOutError(reason)
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Debian starts a server when it is installed; the tests start their own. A policy that is there already stays."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    if policy.exists() or os.geteuid() != 0:
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
     try:
-        have_java()
-        have_kafka()
-    except LeftOutError as reason:
-        say(f"Apache Kafka {kafka.VERSION}: left out, and with it every test on a real broker: {reason}")
-        return 1 if nothing_left_out() else 0
-    return 0
+        yield
+    finally:
+        policy.unlink()
 
 
 def have_java() -> None:

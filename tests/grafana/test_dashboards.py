@@ -1,0 +1,131 @@
+"""The dashboards: their shape, that what is committed is current, and that each query finds data in a real run."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grafana import dashboards
+from tests.support.prometheus import CHECKOUT, RULES, Prometheus
+from tests.support.real_run import MODEL
+
+DASHBOARD: dict[str, Any] = json.loads((dashboards.FOLDER / "prod-vs-shadow.json").read_text())
+PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+ALERTS = [
+    (rule["alert"], rule["expr"])
+    for group in yaml.safe_load(RULES.read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+]
+_FILLED = {
+    "$model": MODEL,
+    "$tenant": "_all",
+    "$__rate_interval": "10s",
+    "$__range": "1m",
+}
+
+
+def _filled(expression: str) -> str:
+    """The query as Grafana would send it."""
+    for name, value in _FILLED.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression
+    return expression
+
+
+def test_what_is_committed_is_what_the_code_makes() -> None:
+    """`python -m grafana.dashboards --check`."""
+    assert dashboards.main(["--check"]) == 0
+
+
+def test_a_stale_file_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what to do about it; and writing mends it."""
+    monkeypatch.setattr(dashboards, "FOLDER", tmp_path)
+    (tmp_path / "prod-vs-shadow.json").write_text("{}")
+    assert dashboards.main(["--check"]) == 1
+    assert capsys.readouterr().err == (
+        "grafana/dashboards/prod-vs-shadow.json is not current: run python -m grafana.dashboards\n"
+    )
+    assert dashboards.main([]) == 0
+    assert dashboards.main(["--check"]) == 0
+
+
+def test_the_dashboard_has_the_classic_schema() -> None:
+    """Which Grafana provisions from files."""
+    assert isinstance(DASHBOARD["panels"], list)
+    assert isinstance(DASHBOARD["schemaVersion"], int)
+    assert "elements" not in DASHBOARD
+    assert "apiVersion" not in DASHBOARD
+
+
+def test_panels_have_different_ids() -> None:
+    """Rows among them."""
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_panels_lie_on_the_grid_and_none_over_another() -> None:
+    """24 columns."""
+    places = [(panel["title"], panel["gridPos"]) for panel in DASHBOARD["panels"]]
+    for title, place in places:
+        assert place["x"] + place["w"] <= 24, title
+    for (one, a), (other, b) in itertools.combinations(places, 2):
+        beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+        above = a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
+        assert beside or above, f"{one} and {other}"
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_says_its_unit_its_source_and_what_to_do_with_it(panel: dict[str, Any]) -> None:
+    """And queries nothing else than the dashboard's own source."""
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert len(panel["description"]) > 40
+    assert panel["targets"]
+    for part in (panel, *panel["targets"]):
+        assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    for page in re.findall(r"docs/\S+?\.md", panel["description"]):
+        assert (CHECKOUT / page).exists()
+
+
+def test_the_provisioned_source_and_folder_are_those_of_the_dashboard() -> None:
+    """The files that Grafana reads when it starts."""
+    folder = CHECKOUT / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((folder / "dashboards" / "shadowdrift.yml").read_text())["providers"]
+    assert source["type"] == DASHBOARD["templating"]["list"][0]["query"] == "prometheus"
+    assert source["isDefault"]
+    assert provider["type"] == "file"
+
+
+@pytest.mark.parametrize(("title", "query"), QUERIES, ids=[f"{title}-{n}" for n, (title, _) in enumerate(QUERIES)])
+def test_a_panels_query_returns_data(title: str, query: str, scraped: Prometheus) -> None:
+    """From a real Prometheus that scraped a real run; numbers, not only NaN."""
+    found = scraped.query(_filled(query))
+    assert found, title
+    assert any(sample["value"][1] != "NaN" for sample in found), title
+
+
+@pytest.mark.parametrize("variable", DASHBOARD["templating"]["list"][1:], ids=lambda variable: variable["name"])
+def test_a_variable_offers_what_there_is(variable: dict[str, Any], scraped: Prometheus) -> None:
+    """The model, and the tenant that stands for all of it."""
+    found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
+    assert found
+    assert scraped.label_values(found[2], _filled(found[1])) == [_FILLED[f"${variable['name']}"]]
+
+
+@pytest.mark.parametrize(("alert", "expression"), ALERTS, ids=[name for name, _ in ALERTS])
+def test_an_alerts_expression_reads_series_that_there_are(alert: str, expression: str, scraped: Prometheus) -> None:
+    """Each of its selectors; the whole returns nothing in a run that is well."""
+    selectors = re.findall(r"\b(?:up|drift_\w+|events_\w+)\b(?:\{[^}]*\})?", expression)
+    assert selectors, alert
+    for selector in selectors:
+        assert scraped.query(selector), f"{alert}: {selector}"
+    assert scraped.query(expression) == [], alert

@@ -1,0 +1,110 @@
+"""A real Prometheus for a test, and promtool.
+
+Debian's package has both; `python -m tests.support.real_parts` installs it.
+"""
+
+import json
+import shutil
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from tests.support.daemons import Daemon
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CONFIGURATION = CHECKOUT / "prometheus" / "prometheus.yml"
+RULES = CHECKOUT / "prometheus" / "rules" / "shadowdrift.yml"
+
+
+def missing() -> str | None:
+    """Why none can be started here, in one line; None if one can."""
+    for name in ("prometheus", "promtool"):
+        if shutil.which(name) is None:
+            return f"no {name} on the PATH (Debian's package prometheus has it)"
+    return None
+
+
+def adapted(
+    folder: Path, targets: dict[str, str], *, alertmanager: str | None = None, rules: str | None = None
+) -> Path:
+    """Our own configuration with other addresses (host:port by job), an interval of a second, and a token file.
+
+    `rules` is the text of the rules file; ours as it is without it.
+    """
+    document = yaml.safe_load(CONFIGURATION.read_text())
+    document["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    token = folder / "token"
+    token.write_text("a token of the test")
+    for job in document["scrape_configs"]:
+        job["authorization"]["credentials_file"] = str(token)
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    if alertmanager is None:
+        del document["alerting"]
+    else:
+        document["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [alertmanager]}]
+    (folder / "rules").mkdir(parents=True, exist_ok=True)
+    (folder / "rules" / "shadowdrift.yml").write_text(rules or RULES.read_text())
+    made = folder / "prometheus.yml"
+    made.write_text(yaml.safe_dump(document))
+    return made
+
+
+class Prometheus:
+    """One server, with its data beside its configuration."""
+
+    def __init__(self, configuration: Path) -> None:
+        folder = configuration.parent
+        self._daemon = Daemon(
+            [
+                "prometheus",
+                f"--config.file={configuration}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--web.listen-address=127.0.0.1:0",
+            ],
+            folder / "prometheus.log",
+        )
+        self.url = self._daemon.url()
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The samples of an instant query: `metric` and `value`. AssertionError when Prometheus refuses it."""
+        answer = self._get("query", query=expression)
+        assert answer["status"] == "success", answer
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    def value(self, expression: str) -> float:
+        """The sum of an instant query's samples; 0 without any."""
+        return sum(float(sample["value"][1]) for sample in self.query(expression))
+
+    def label_values(self, label: str, selector: str) -> list[str]:
+        """The values of a label among the series of a selector."""
+        values: list[str] = self._get(f"label/{label}/values", **{"match[]": selector})["data"]
+        return values
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The pending and firing alerts."""
+        alerts: list[dict[str, Any]] = self._get("alerts")["data"]["alerts"]
+        return alerts
+
+    def _get(self, path: str, **parameters: str) -> dict[str, Any]:
+        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own http address
+                document: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            document = json.load(error)
+        return document
+
+    def __enter__(self) -> Self:
+        """It runs already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self._daemon.stop()

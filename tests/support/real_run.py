@@ -1,0 +1,159 @@
+"""A real run for what reads metrics: `shadowdrift up` with its broker, two tiny models, a reference, live traffic."""
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.waiting import until_sync
+
+MODEL = "flights"
+WINDOW = 200
+_SERVES = re.compile(r"serves at (\S+); metrics at http://(\S+)/metrics and http://(\S+)/metrics")
+_COUNTRIES = ("DE", "FR", "IT")
+
+
+class RealRun:
+    """It serves, and 100 requests a second flow, from the start to the end. `shift` moves the feature `amount`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shift = 0.0
+        self.proxy_admin = ""
+        self.exporter = ""
+        self._folder = folder
+        self._random = random.Random(1)
+        self._stopping = threading.Event()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start everything."""
+        try:
+            configuration = self._configured([self._model(0.0), self._model(0.02)])
+            self._folder.joinpath("up.log").touch()
+            log = self._stack.enter_context(self._folder.joinpath("up.log").open("wb"))
+            command = [sys.executable, "-m", "cli.main", "up", "--config", str(configuration)]
+            up = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            self._stack.callback(_end, up)
+            proxy, self.proxy_admin, self.exporter = until_sync(
+                lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})"
+            )
+            traffic = threading.Thread(target=self._traffic, args=(proxy,), name="traffic")
+            traffic.start()
+            self._stack.callback(traffic.join)
+            self._stack.callback(self._stopping.set)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop everything, in the opposite order."""
+        self._stack.close()
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """What Prometheus scrapes, by job."""
+        return {"proxy": self.proxy_admin, "exporter": self.exporter}
+
+    def _row(self, shift: float) -> dict[str, Any]:
+        return {"amount": self._random.gauss(100 + shift, 10), "country": self._random.choice(_COUNTRIES)}
+
+    def _model(self, bias: float) -> str:
+        handler = type("Model", (_Model,), {"bias": bias})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, name=f"model {bias}")
+        thread.start()
+        self._stack.callback(thread.join)
+        self._stack.callback(server.server_close)
+        self._stack.callback(server.shutdown)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    def _configured(self, models: list[str]) -> Path:
+        rows = [self._row(0.0) for _ in range(5000)]
+        lines = [f"{row['amount']},{row['country']},{_predict(row, 0.0)}\n" for row in rows]
+        (self._folder / "train.csv").write_text("amount,country,prediction\n" + "".join(lines))
+        command = [sys.executable, "-m", "cli.main", "profile", str(self._folder / "train.csv")]
+        subprocess.run([*command, "--output", str(self._folder / "reference.json")], check=True, capture_output=True)
+        document = {
+            "kafka": "embedded",
+            "state_dir": str(self._folder / "state"),
+            "proxy": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "workers": 1},
+            "exporter": {"listen": "127.0.0.1:0"},
+            "models": [
+                {
+                    "name": MODEL,
+                    "targets": {"v2": {"url": models[0]}, "v1": {"url": models[1]}},
+                    "production": "v2",
+                    "shadow": "v1",
+                    "mirror": {"fraction": 0.5},
+                    "reference": str(self._folder / "reference.json"),
+                    "window": {"size": WINDOW},
+                }
+            ],
+        }
+        made = self._folder / "shadowdrift.yaml"
+        made.write_text(json.dumps(document))  # JSON is YAML too
+        return made
+
+    def _addresses(self, up: "subprocess.Popen[bytes]") -> tuple[str, str, str] | None:
+        text = (self._folder / "up.log").read_text()
+        assert up.poll() is None, f"`shadowdrift up` ended: {text}"
+        found = _SERVES.search(text)
+        return (found[1], found[2], found[3]) if found else None
+
+    def _traffic(self, url: str) -> None:
+        while not self._stopping.wait(0.01):
+            request = urllib.request.Request(  # noqa: S310 - our own http address
+                f"{url}/predict",
+                data=json.dumps(self._row(self.shift)).encode(),
+                headers={"Content-Type": "application/json"},
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                    answer.read()
+            except (urllib.error.URLError, OSError):
+                continue
+
+
+def _predict(row: dict[str, Any], bias: float) -> float:
+    return float(row["amount"]) / 200 + bias
+
+
+class _Model(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    bias = 0.0
+
+    def do_POST(self) -> None:
+        """Answer one row."""
+        row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.dumps({"prediction": _predict(row, self.bias)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
