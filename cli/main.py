@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.metadata import version
 from typing import Final
@@ -24,7 +25,22 @@ it is asked for: `shadowdrift check` need not load numpy."""
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except Refusal as refusal:
+        sys.stderr.write(f"shadowdrift: {refusal}\n")
+        return REFUSED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `shadowdrift help | head`
+        # What is still to be written would fail once more at the interpreter's end, and be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         sys.stdout.write(_help())
         return 0 if arguments else REFUSED
@@ -33,18 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        sys.stderr.write(f"shadowdrift: {name!r} is not a command; one of {', '.join(COMMANDS)}\n")
-        return REFUSED
-    try:
-        module = importlib.import_module(COMMANDS[name][0])
-        return int(module.main(rest))
-    except Refusal as refusal:
-        sys.stderr.write(f"shadowdrift: {refusal}\n")
-        return REFUSED
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `shadowdrift help | head`
-        return 0
+        raise Refusal(f"{name!r} is not a command; one of {', '.join(COMMANDS)}")
+    module = importlib.import_module(COMMANDS[name][0])
+    return int(module.main(rest))
 
 
 def _help() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +23,7 @@ REJECTED: Final = "inference.rejected"
 TOPIC_OF_ROLE: Final[Mapping[str, str]] = {"production": PRODUCTION, "shadow": SHADOW}
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
+_LISTED_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,21 @@ async def create(brokers: Brokers, partitions: int, replication_factor: int | No
         missing = [topic for topic in TOPICS if topic.name not in await admin.list_topics()]
         for topic in missing:
             await _create_one(admin, topic, partitions, replication_factor)
-        return [topic.name for topic in missing]
+        names = [topic.name for topic in missing]
+        await _until_listed(admin, set(names))
+        return names
     except KafkaError as error:
         raise TopicsError("topics", f"{brokers} refused to make the topics: {error}") from None
     finally:
         await admin.close()
+
+
+async def _until_listed(admin: AIOKafkaAdminClient, names: Set[str]) -> None:
+    """A broker tells of a topic a moment after the controller has made it; without this a check would miss it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LISTED_SECONDS):
+            while not names <= set(await admin.list_topics()):  # noqa: ASYNC110 - the cluster's state, not ours
+                await asyncio.sleep(0.1)
 
 
 async def _create_one(admin: AIOKafkaAdminClient, topic: Topic, partitions: int, replication_factor: int) -> None:

@@ -77,7 +77,9 @@ class Child:
 
     async def ready(self) -> dict[str, Any]:
         """What the child announced; `Refusal` when it ended instead, having said why on its standard error."""
-        line = await self._reader.readline()
+        line = b""
+        with contextlib.suppress(ConnectionError):  # it ended with unread instructions in its socket
+            line = await self._reader.readline()
         if not line.endswith(b"\n"):
             code = await self.ended
             if code == REFUSED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -27,7 +28,11 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        try:
+            return msgspec.json.encode(line, enc_hook=str).decode()
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+            # Half a character, as in a path that is not UTF-8; an integer beyond 64 bits; a key that is no text.
+            return json.dumps({str(key): value for key, value in line.items()}, default=str)
 
 
 def log_to_stdout(part: str) -> None:

@@ -35,11 +35,11 @@ def load_or_make(state_dir: Path) -> Keys:
         if not path.exists():
             _make(path)
         keys = msgspec.json.decode(path.read_bytes(), type=Keys)
-        if len(bytes.fromhex(keys.secret)) < 16 or not keys.key_id:
-            raise ValueError("the secret must be at least 16 bytes in hexadecimal")
+        if not 16 <= len(bytes.fromhex(keys.secret)) <= 64 or not keys.key_id:
+            raise ValueError("the secret must be 16 to 64 bytes in hexadecimal")
     except OSError as error:
         raise Refusal(f"state_dir: {path} cannot be made or read: {(error.strerror or str(error)).lower()}") from None
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise Refusal(f"state_dir: {path} is not a key file; restore it, or remove it for a new key") from None
     return keys
 

@@ -19,6 +19,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from demo.flights import Halves
 from demo.models import Model
 from demo.serving import Service
+from lifecycle.refusal import REFUSED
+from lifecycle.tether import Child
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
 
@@ -86,35 +88,50 @@ async def test_bad_input_gets_400_and_one_json_line(client: Client, body: bytes,
         assert answer.status == 200
 
 
-async def test_the_process_says_when_it_is_ready_and_ends_silently_with_its_stdin(
-    halves: Halves, tmp_path: Path
-) -> None:
-    """One JSON line on stdout, nothing on stderr, exit code 0; its training rows and their predictions in a CSV."""
+async def test_the_process_tells_its_parent_when_it_is_ready_and_ends_in_order(halves: Halves, tmp_path: Path) -> None:
+    """Its training rows and their predictions lie in a CSV; what it logs is JSON lines."""
     path = tmp_path / "train.csv"
-    process = await _start("--model", "v2", "--seed", "1", "--training-csv", str(path))
-    assert process.stdin is not None
-    assert process.stdout is not None
-    ready = json.loads(await process.stdout.readline())
-    assert (ready["model"], ready["rows"]) == ("v2", len(halves.training))
-    assert ready["auc"] > 0.65
-    assert ready["train_seconds"] > 0
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{ready['port']}") as session:
-        async with session.post("/predict", json=halves.training.take(np.arange(1)).rows()[0]) as answer:
+    with (tmp_path / "log").open("wb") as log:
+        child = await Child.start("v2", "demo.serving", ["--model", "v2", "--training-csv", str(path)], output=log)
+        ready = await child.ready()
+        assert (ready["model"], ready["rows"]) == ("v2", len(halves.training))
+        assert ready["auc"] > 0.65
+        assert ready["train_seconds"] > 0
+        row = halves.training.take(np.arange(1)).rows()[0]
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{ready['port']}/predict", json=row) as answer,
+        ):
             prediction = (await answer.json())["prediction"]
-        process.stdin.close()
-        rest, errors = await asyncio.wait_for(process.communicate(), 10)
-    assert (process.returncode, rest, errors) == (0, b"", b"")
+        assert await child.stop(10)
+        assert await child.ended == 0
     with path.open() as file:
         assert len(lines := file.read().splitlines()) == len(halves.training) + 1
     assert float(lines[1].rsplit(",", 1)[1]) == pytest.approx(prediction, abs=1e-12)
+    assert [json.loads(line)["message"] for line in (tmp_path / "log").read_text().splitlines()] == ["serves"]
+
+
+async def test_without_a_parent_it_serves_where_it_is_told_until_sigterm() -> None:
+    """As in a container: its first line tells that it serves."""
+    process = await _start("--model", "v1", "--host", "0.0.0.0")
+    assert process.stdout is not None
+    line = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{line['port']}") as session,
+        session.get("/health") as answer,
+    ):
+        assert answer.status == 200
+    process.terminate()
+    rest, errors = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, rest, errors) == (0, b"", b"")
 
 
 async def test_a_port_in_use_is_one_line_on_stderr() -> None:
-    """And exit code 1."""
+    """And the exit code of a refusal."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = await _start("--model", "v1", "--port", str(taken.getsockname()[1]))
-        out, errors = await asyncio.wait_for(process.communicate(), 30)
-    assert (process.returncode, out) == (1, b"")
+        out, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out) == (REFUSED, b"")
     assert errors.count(b"\n") == 1
     assert b"address already in use" in errors
 
@@ -122,5 +139,5 @@ async def test_a_port_in_use_is_one_line_on_stderr() -> None:
 async def _start(*arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "demo.serving", *arguments, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe
+        sys.executable, "-m", "demo.serving", *arguments, cwd=ROOT, stdout=pipe, stderr=pipe
     )
