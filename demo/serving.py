@@ -2,7 +2,7 @@
 
 It trains, warms up, listens, and then announces itself to its parent:
 `{"model": "v2", "port": 40123, "auc": 0.74, "rows": 38955, "train_seconds": 0.8}`. It stops when the requests at hand
-are answered: with its parent, on SIGTERM and on SIGINT.
+are answered: with its parent, if it has one, on SIGTERM and on SIGINT. `--host 0.0.0.0` is for a container.
 
 `POST /predict` takes a flat JSON object of features and answers `{"prediction": 0.42}`, or `{"instances": [...]}` and
 answers `{"predictions": [...]}`; `GET /health` asks the model once.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -28,11 +29,14 @@ from demo.models import VERSIONS, Model, auc, train
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
+from logs.lines import log_to_stdout
 
 HOST: Final = "127.0.0.1"
 _KEEP_ALIVE_SECONDS: Final = 75.0
 _STOP_SECONDS: Final = 5.0
 _WARM_UP_REQUESTS: Final = 200
+
+_log = logging.getLogger("shadowdrift.demo")
 
 
 class BadRequestError(Exception):
@@ -97,10 +101,11 @@ def _json(value: dict[str, Any], status: int = 200) -> web.Response:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, serve, and stop when told; the exit code."""
     options = _options(arguments)
+    log_to_stdout("model")
 
     async def serve(tether: Tether, stop: asyncio.Event) -> None:
         service, ready = await asyncio.to_thread(_prepare, options)
-        await _serve(service, options.port, ready, tether, stop)
+        await _serve(service, options.host, options.port, ready, tether, stop)
 
     return run(serve)
 
@@ -132,6 +137,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo.serving", description="Serve one of the demo's models.")
     parser.add_argument("--model", choices=VERSIONS, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--host", default=HOST, help="the address to listen at; %(default)s")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument(
         "--training-csv", type=Path, help="write the training half here, with a column `prediction` of this model's"
@@ -139,7 +145,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def _serve(service: Service, port: int, ready: dict[str, Any], tether: Tether, stop: asyncio.Event) -> None:
+async def _serve(
+    service: Service, host: str, port: int, ready: dict[str, Any], tether: Tether, stop: asyncio.Event
+) -> None:
     """Listen, say so, and serve until told to stop. Raises `Refusal` when the port cannot be had."""
     runner = web.AppRunner(
         service.application(),
@@ -150,11 +158,13 @@ async def _serve(service: Service, port: int, ready: dict[str, Any], tether: Tet
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, HOST, port).start()
-        tether.announce({**ready, "port": runner.addresses[0][1]})
+        await web.TCPSite(runner, host, port).start()
+        ready = {**ready, "port": runner.addresses[0][1]}
+        tether.announce(ready)
+        _log.info("serves", extra={"fields": ready})
         await stop.wait()
     except OSError as error:
-        raise Refusal(cannot_listen("--port", f"{HOST}:{port}", error)) from None
+        raise Refusal(cannot_listen("--port", f"{host}:{port}", error)) from None
     finally:
         await runner.cleanup()
 
