@@ -56,7 +56,7 @@ class Capture(asyncio.Protocol):
         if transport is None or transport.is_closing():
             cells[places.gone] += 1
             return
-        size = len(captured.request) + len(captured.answer or b"") + 300
+        size = len(captured.request) + len(captured.answer or b"") + len(captured.path) + 300
         if transport.get_write_buffer_size() + self._batch_bytes + size > MAX_HELD_BYTES:
             cells[places.backlog] += 1
             return
@@ -82,7 +82,7 @@ class Capture(asyncio.Protocol):
             places = self._places[captured.model, captured.role]
             cells[places.waiting] -= 1
             cells[places.gone if gone else places.handed] += 1
-        self._counters.changed()
+        self._counters.publish()  # before the emitter can count the same exchanges as received
         if self._transport is not None and not gone:
             self._transport.write(encode_frame(batch))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from dataclasses import dataclass
 from time import monotonic
@@ -25,11 +27,23 @@ BODY_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 75.0
 """How long a connection may wait for its next request."""
 
+DRAIN_SECONDS: Final = 1.0
+"""How long a connection without a request stays open when its worker stops: closing it at once would reset a request
+that the kernel has taken already."""
+
 LINGER_SECONDS: Final = 1.0
-"""How long a refused client may go on sending, so that it reads the answer before the connection is reset."""
+"""How long a refused client may be silent, so that it reads the answer before the connection is reset."""
 
+FLUSH_SECONDS: Final = 30.0
+"""How long a client may take for the end of its last answer; a refused one that goes on sending is cut here too."""
 
-_HEAD_TOO_LARGE: Final = RefusedError(431, "head_too_large", "the request's head is too large")
+READ_AHEAD: Final = 8
+"""How many requests may wait their turn before reading waits too; while it waits, a client's end goes unnoticed."""
+
+MAX_PIPELINE: Final = 256
+"""How many requests may be in hand at once: one read can bring thousands."""
+
+_RESET: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True)
@@ -52,11 +66,13 @@ class ClientConnection(asyncio.Protocol):
         self._reading: Exchange | None = None  # the request whose body is coming
         self._target = b""
         self._headers: Headers = []
-        self._head_bytes = 0
+        self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
         self._in_head = False
         self._body_size = 0
         self._pauses: set[str] = set()
         self._closing = False  # nothing more is parsed
+        self._lingering_until = 0.0  # once the last answer is written: when it ends at the latest
+        self._writing_paused = False
         self._deadline = monotonic() + HEAD_SECONDS
         self.understands_chunks = True
 
@@ -69,6 +85,9 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._plane.closed(self)
         self._closing = True
+        self._give_up_pipeline()
+
+    def _give_up_pipeline(self) -> None:
         while self._pipeline:
             pending = self._pipeline.popleft()
             if isinstance(pending, Exchange):
@@ -79,20 +98,19 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
+            self._deadline = min(monotonic() + LINGER_SECONDS, self._lingering_until)
             return
-        in_head = self._in_head
+        self._held_bytes += len(data)
         if self._reading is not None:
             self._deadline = monotonic() + BODY_SECONDS
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._refuse(_cause(error))
-        if in_head and self._in_head:
-            # The parser shows a header when it is whole; until then, what it was given bounds what it holds.
-            self._head_bytes += len(data)
-            if self._head_bytes > self._plane.header_bytes:
-                self._refuse(_HEAD_TOO_LARGE)
-        if len(self._pipeline) > 1:
+        if self._held_bytes > self._plane.header_bytes:
+            # The parser shows a header (or a trailer) when it is whole; until then, this bounds what it holds.
+            self._refuse(_head_too_large())
+        if len(self._pipeline) > READ_AHEAD:
             self._pause("pipeline", True)
 
     def pause_writing(self) -> None:
@@ -102,6 +120,7 @@ class ClientConnection(asyncio.Protocol):
         self._answer_paused(False)
 
     def _answer_paused(self, paused: bool) -> None:
+        self._writing_paused = paused
         if self._pipeline and isinstance(self._pipeline[0], Exchange):
             self._pipeline[0].pause_answer(paused)
 
@@ -112,7 +131,7 @@ class ClientConnection(asyncio.Protocol):
         self._headers = []
         self._body_size = 0
         self._in_head = True
-        self._head_bytes = 0
+        self._held_bytes = 0
         if not self._pipeline:
             self._deadline = monotonic() + HEAD_SECONDS
 
@@ -120,22 +139,26 @@ class ClientConnection(asyncio.Protocol):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if self._in_head:  # trailers are not passed on, and must not be taken for headers
+            self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         plane, parser = self._plane, self._parser
         size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
         if size > plane.header_bytes:
-            raise _HEAD_TOO_LARGE
+            raise _head_too_large()
         version = parser.get_http_version()
         head = read_request_head(parser.get_method(), self._target, version, self._headers)
         limit = plane.body_bytes
         if limit is not None and head.length is not None and head.length > limit:
             raise RefusedError(413, "body_too_large", "the request's body is too large")
         plan = plane.plans.of(head.path)
+        if len(self._pipeline) >= MAX_PIPELINE:
+            raise RefusedError(400, "bad_request", "too many requests at once; wait for answers")
         self.understands_chunks = version == "1.1"
         keeps = version == "1.1" and parser.should_keep_alive() and not plane.draining
         self._in_head = False
+        self._held_bytes = 0
         exchange = self._reading = Exchange(self, plane, plan, head, keeps)
         self._deadline = monotonic() + BODY_SECONDS
         self._pipeline.append(exchange)
@@ -143,6 +166,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.start()
 
     def on_body(self, data: bytes) -> None:
+        self._held_bytes = 0
         exchange = self._reading
         if exchange is None or exchange.ended:
             return
@@ -153,11 +177,17 @@ class ClientConnection(asyncio.Protocol):
         exchange.body(data)
 
     def on_message_complete(self) -> None:
+        self._held_bytes = 0
         exchange, self._reading = self._reading, None
         if exchange is not None and not exchange.ended:
             exchange.body_complete()
 
     # The exchange's side.
+
+    @property
+    def reads_slowly(self) -> bool:
+        """Whether what was written has not left yet, beyond what may wait."""
+        return self._writing_paused
 
     def write(self, data: bytes) -> None:
         """Send a piece of the current answer."""
@@ -175,8 +205,11 @@ class ClientConnection(asyncio.Protocol):
         exchange.client_keeps = False
 
     def cut(self) -> None:
-        """End an answer that cannot be finished so that it never looks complete."""
+        """End an answer that cannot be finished by a reset, so that it never looks complete, even without a length."""
         self._closing = True
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None and not self._transport.is_closing():
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def exchange_ended(self, exchange: Exchange) -> None:
@@ -186,9 +219,10 @@ class ClientConnection(asyncio.Protocol):
         self._pipeline.popleft()
         if self._transport.is_closing():
             return
+        self._pause("upstream", False)
         unfinished = self._reading is exchange
         if unfinished or not exchange.client_keeps:
-            self._close(linger=unfinished)
+            self._close(linger=unfinished or bool(self._pipeline))
             return
         self._deadline = monotonic() + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
         if self._plane.draining and not self._pipeline and not self._in_head:
@@ -198,7 +232,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         following = self._pipeline[0]
-        if len(self._pipeline) <= 1:
+        if len(self._pipeline) <= READ_AHEAD:
             self._pause("pipeline", False)
         if isinstance(following, Exchange):
             following.start()
@@ -229,19 +263,23 @@ class ClientConnection(asyncio.Protocol):
 
     def _answer_refusal(self, refusal: _Refusal) -> None:
         self._plane.count_refusal(refusal.error.reason)
-        self._pipeline.clear()
         self.write(error_bytes(refusal.error.status, str(refusal.error), with_body=refusal.method != b"HEAD"))
         self._close(linger=True)
 
     def _close(self, *, linger: bool) -> None:
         """Close; a client that may still be sending is read out for a while first, or a reset would eat the answer."""
         self._closing = True
+        self._reading = None
+        self._give_up_pipeline()
+        now = monotonic()
+        self._deadline = self._lingering_until = now + FLUSH_SECONDS
         if not linger:
             self._transport.close()
             return
+        if not self._transport.get_write_buffer_size():
+            self._deadline = now + LINGER_SECONDS
         self._pauses.clear()
         self._transport.resume_reading()
-        self._deadline = monotonic() + LINGER_SECONDS
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -257,27 +295,33 @@ class ClientConnection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Called every tenth of a second: end what has taken too long."""
         current = self._pipeline[0] if self._pipeline else None
-        if self._reading is not None and not self._pauses:
+        if self._lingering_until:
+            if self._deadline <= now:
+                self._transport.abort()
+        elif self._reading is not None and not self._pauses:
             if self._deadline <= now:
                 self._refuse(RefusedError(408, "slow_request", "the request took too long to arrive"))
         elif isinstance(current, Exchange):
             if current.deadline <= now:
                 current.expire()
         elif self._deadline <= now:
-            if self._closing:
-                self._transport.abort()
-            elif self._in_head:
+            if self._in_head:
                 self._refuse(RefusedError(408, "slow_request", "the request took too long to arrive"))
             else:
-                self._transport.close()
+                self._close(linger=False)
 
     def drain(self) -> None:
-        """The worker stops: close now if nothing is under way, else after the current answers."""
+        """The worker stops: close after the current answers, or soon, for a request may be on its way."""
         if not self._pipeline and not self._in_head:
-            self._close(linger=False)
+            self._deadline = min(self._deadline, monotonic() + DRAIN_SECONDS)
         for pending in self._pipeline:
             if isinstance(pending, Exchange):
                 pending.client_keeps = False
+
+
+def _head_too_large() -> RefusedError:
+    # A new one each time: an exception that is raised again and again keeps every frame it has passed.
+    return RefusedError(431, "head_too_large", "the request's head is too large")
 
 
 def _cause(error: httptools.HttpParserError) -> RefusedError:

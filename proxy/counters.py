@@ -20,6 +20,7 @@ from typing import Final
 from proxy.layout import LATENCY_EDGES, Layout
 
 _CELL: Final = 8
+_ATTEMPTS: Final = 1000
 _OVERFLOW: Final = len(LATENCY_EDGES)
 _SUM: Final = len(LATENCY_EDGES) + 1
 
@@ -78,16 +79,19 @@ class SharedCounters:
 
     def __init__(self, descriptor: int, slots: int, layout: Layout) -> None:
         self._slots = [_slot(descriptor, index, layout) for index in range(slots)]
+        self._last = [[0] * layout.size for _ in range(slots)]
 
     def read(self, index: int) -> list[int]:
         """One slot's numbers as its process published them last, never half of one publication."""
         slot = self._slots[index]
-        while True:
+        for _ in range(_ATTEMPTS):
             before = slot[0]
-            numbers = slot[1:].tolist()
+            numbers = array("q", slot.tobytes())
             if before % 2 == 0 and slot[0] == before:
-                return numbers
-            time.sleep(0.0001)  # the writer was preempted in the middle of its copy
+                self._last[index] = numbers.tolist()[1:]
+                break
+            time.sleep(0.0001)  # the writer was preempted in the middle of its copy, or killed: then it stays so
+        return self._last[index]
 
 
 def buckets(numbers: list[int], place: int) -> tuple[list[int], float]:

@@ -93,6 +93,9 @@ class DataPlane:
         for client in list(self._clients):
             client.cut()
         self.mirror.give_up()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):  # what was cut is recorded too
+                await self._empty.wait()
         self._timer.cancel()
         for plan in self.plans.all:
             plan.production.close()

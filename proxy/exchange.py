@@ -106,6 +106,7 @@ class Exchange:
 
     def start(self) -> None:
         """Ask for a connection: it is this exchange's turn."""
+        self._touch()
         self.plan.production.acquire(self)
 
     # From the client.
@@ -139,7 +140,7 @@ class Exchange:
             self._end("timeout", 504)
         else:
             self._client.cut()
-            self._end("timeout")
+            self._end("client_closed" if self._client.reads_slowly else "timeout")
 
     def pause_answer(self, paused: bool) -> None:
         """The client is slow to read (or has caught up)."""
@@ -165,6 +166,8 @@ class Exchange:
             data = b"".join(self._body)
             connection.write(chunk(data) if head.length == CHUNKED else data)
         self._client.pause_request(False)
+        if self._client.reads_slowly:
+            connection.pause_answer(True)
         if self._body_done:
             self._finish_request(connection)
 
@@ -188,7 +191,7 @@ class Exchange:
         if has_body and (length is None or length == CHUNKED):
             self._rechunk = self._client.understands_chunks
             length = CHUNKED if self._rechunk else None
-        elif length == CHUNKED:
+        elif length == CHUNKED or head.status == 204:
             length = None
         self.client_keeps = self.client_keeps and self._body_done and (not has_body or length is not None)
         self._client.write(answer_bytes(head, self.id.encode(), length, not self.client_keeps))
@@ -248,9 +251,11 @@ class Exchange:
             self._connection = None
         if status is None and self._answer_head is not None:
             status = self._answer_head.status
-        if self.inference:
-            self._account(outcome, status)
-        self._client.exchange_ended(self)
+        try:
+            if self.inference:
+                self._account(outcome, status)
+        finally:  # whatever is wrong with clones and events, the client goes on
+            self._client.exchange_ended(self)
 
     def _account(self, outcome: Outcome, status: int | None) -> None:
         plane, places = self._plane, self.plan.places

@@ -28,6 +28,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 _NOT_FORWARDED: Final = _HOP_BY_HOP | {b"host", b"x-request-id", b"x-shadow", b"x-shadowdrift-clone"}
+_NOT_RETURNED: Final = _HOP_BY_HOP | {b"x-shadowdrift-id"}
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%\[\]:-]*")
 
@@ -80,14 +81,20 @@ def read_request_head(method: bytes, target: bytes, version: str, headers: Heade
             else:
                 named |= _note(head, lower, value)
         elif lower == b"expect":
-            head.expects_continue = value.lower() == b"100-continue"
+            head.expects_continue = version == "1.1" and value.lower() == b"100-continue"
         else:
             head.forwarded.append((name, value))
-    if hosts > 1 or (hosts == 0 and version == "1.1"):
-        raise RefusedError(400, "bad_request", "exactly one Host header is needed")
+    _check_for_version(version, hosts, head.length)
     if named:
         head.forwarded = [pair for pair in head.forwarded if pair[0].lower() not in named]
     return head
+
+
+def _check_for_version(version: str, hosts: int, length: int | None) -> None:
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        raise RefusedError(400, "bad_request", "exactly one Host header is needed")
+    if length == CHUNKED and version == "1.0":  # RFC 9112, 6.1: its framing is not to be trusted
+        raise RefusedError(400, "bad_request", "HTTP/1.0 has no transfer codings")
 
 
 def _note(head: RequestHead, lower: bytes, value: bytes) -> frozenset[bytes]:
@@ -118,6 +125,8 @@ def named_in_connection(value: bytes) -> frozenset[bytes]:
 
 def _path(target: bytes) -> tuple[bytes, bytes]:
     """Path and query (with its `?`) of a request target, in origin or absolute form."""
+    if b"#" in target:
+        raise RefusedError(400, "bad_request", "the request target must not have a fragment")
     if not target.startswith(b"/"):
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in {b"http", b"https"}:
@@ -153,16 +162,18 @@ class AnswerHead:
 
 
 def read_answer_head(status: int, reason: bytes, headers: Headers) -> AnswerHead:
-    """Sort an answer's headers."""
+    """Sort an answer's headers. Raises ValueError for a transfer coding other than chunked."""
     head = AnswerHead(status, reason, [], None)
     named: frozenset[bytes] = frozenset()
     for name, value in headers:
         lower = name.lower()
-        if lower not in _HOP_BY_HOP:
+        if lower not in _NOT_RETURNED:
             head.forwarded.append((name, value))
         elif lower == b"content-length":
             head.length = int(value)
         elif lower == b"transfer-encoding":
+            if value.strip().lower() != b"chunked":
+                raise ValueError("chunked is the only transfer coding that is understood")
             head.length = CHUNKED
         elif lower == b"connection":
             named |= named_in_connection(value)

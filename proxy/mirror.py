@@ -92,7 +92,7 @@ class Mirror:
         if allowed is None:
             extra = {name.lower().encode() for name in plan.model.mirror.headers}
             allowed = self._allowed[plan.name] = _PASSED_ON | extra
-        passed = [pair for pair in exchange.head.headers if pair[0].lower() in allowed]
+        passed = [pair for pair in exchange.head.forwarded if pair[0].lower() in allowed]
         return [*passed, (b"X-Request-Id", exchange.request_id), *_MARKS]
 
     def expire(self, now: float) -> None:

@@ -71,7 +71,8 @@ class Plan:
         self.shadow_version = model.shadow
         self.timeout = float(model.targets[model.production].timeout)
         self.production = Pool(model.targets[model.production], loop)
-        self.shadow = Pool(model.targets[model.shadow], loop) if model.shadow else None
+        # Nobody waits for a shadow's connection longer than for its answer, or they would pile up.
+        self.shadow = Pool(model.targets[model.shadow], loop, float(model.mirror.timeout)) if model.shadow else None
         self.places = VersionPlaces.of(layout, model.name, model.production, "production")
         self.shadow_places = VersionPlaces.of(layout, model.name, model.shadow, "shadow") if model.shadow else None
         self.mirror_places = MirrorPlaces(layout, model.name)

@@ -62,12 +62,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._request_done = False
         self._bodyless = False
+        self._keeps = False
+        self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
         self._reset_head()
 
     def _reset_head(self) -> None:
         self._reason = b""
         self._headers: Headers = []
-        self._head_bytes = 0
         self._head: AnswerHead | None = None
         self._complete = False
 
@@ -79,6 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = False
         self._request_done = False
         self._bodyless = method == b"HEAD"
+        self._held_bytes = 0
         self._reset_head()
 
     def write(self, data: bytes) -> None:
@@ -113,8 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self.answered = True
-        if self._head is None:
-            self._head_bytes += len(data)
+        self._held_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -122,17 +123,17 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail("malformed")
                 return
             self._request_done = False  # the answer was whole, and what follows it is not for the next caller
-        if self._head is None and self._head_bytes > MAX_HEAD_BYTES:
-            self._fail("malformed")
-        elif self._complete:
+        if self._complete:
             self._finish()
+        elif self._held_bytes > MAX_HEAD_BYTES:  # a head, a trailer or a chunk's extension without end
+            self._fail("malformed")
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         self._pool.forget(self)
         if self.caller is None:
             return
-        if self._head is not None and self._head.length is None and not self._complete:
-            self._complete = True  # a body without a length ends with the connection
+        if self._head is not None and self._head.length is None and error is None:
+            self._complete = True  # a body without a length ends with the connection, unless it is reset
             self._finish()
         else:
             self._fail("truncated" if self._head is not None else "reset")
@@ -151,7 +152,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if self._head is None:  # trailers are not passed on
+            self._headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:
@@ -159,12 +161,15 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:
             return
+        self._held_bytes = 0
+        self._keeps = self._parser.should_keep_alive()  # once the answer is whole, the parser has forgotten
         self._head = read_answer_head(status, self._reason, self._headers)
         self.caller.answer_head(self._head)
         if self._bodyless:
             self._complete = True
 
     def on_body(self, data: bytes) -> None:
+        self._held_bytes = 0
         if self.caller is not None and not self._complete:
             self.caller.answer_body(data)
 
@@ -185,13 +190,16 @@ class UpstreamConnection(asyncio.Protocol):
         caller, self.caller = self.caller, None
         if caller is None:
             return
-        keep = self._request_done and not self.transport.is_closing() and self._parser.should_keep_alive()
+        transport = self.transport
+        keep = self._request_done and self._keeps and not transport.is_closing()
+        keep = keep and not transport.get_write_buffer_size()  # it has not taken the whole request, and may never
         if self._bodyless:  # the parser still waits for the body that the head announced
             self._parser = httptools.HttpResponseParser(self)
         if keep:
+            transport.resume_reading()  # a slow reader may have paused it, and the whole answer was here already
             self._pool.keep(self)
         else:
-            self.transport.close()
+            transport.close()
         caller.answer_complete()
 
     def _fail(self, failure: Failure) -> None:
@@ -204,14 +212,14 @@ class UpstreamConnection(asyncio.Protocol):
 class Pool:
     """The connections to one target, of one use: production and shadow never share one."""
 
-    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop, connect_seconds: float | None = None) -> None:
         parts = urlsplit(target.url)
         self.loop = loop
         self._host = parts.hostname or ""
         self._port = parts.port or 80
         self.authority = parts.netloc.encode()
         self.base_path = parts.path.rstrip("/").encode()
-        self._connect_seconds = float(target.timeout)
+        self._connect_seconds = target.timeout if connect_seconds is None else connect_seconds
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -236,7 +244,7 @@ class Pool:
                 _, connection = await self.loop.create_connection(
                     lambda: UpstreamConnection(self), self._host, self._port
                 )
-        except (OSError, TimeoutError):
+        except (OSError, ValueError):  # ValueError: a host name that cannot be one
             if not caller.abandoned:
                 caller.answer_failed("connect")
             return

@@ -99,7 +99,11 @@ class Delivery:
         async with self._changing:
             while self._link is None:
                 link = Link(self._brokers)
-                obstacle = await link.start()
+                try:
+                    obstacle = await link.start()
+                except asyncio.CancelledError:
+                    await link.close()
+                    raise
                 if obstacle is None:
                     self._link = link
                 else:

@@ -1,0 +1,294 @@
+"""Captured exchanges to Kafka, on a real broker: in order, once Kafka is there, and nothing lost unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+import proxy.emitter.link
+from configuration.brokers import brokers_of
+from configuration.reading import convert
+from events.codec import decode_inference
+from events.ids import partition_of
+from events.inference import ROLES
+from events.topics import PRODUCTION, SHADOW, create
+from proxy.counters import Counters, shared_file
+from proxy.emitter.deliver import Delivery
+from proxy.emitter.main import Emitter, WorkerStream
+from proxy.emitter.queue import Budget, EventQueue, Queues
+from proxy.frames import Captured, encode_frame
+from proxy.layout import LOSS_REASONS, Layout
+from tests.proxy.planes import KEYS, document
+from tests.proxy.test_extract import captured
+from tests.support.kafka import Kafka
+from tests.support.topics import delete_topics
+from tests.support.waiting import until
+
+LABELS = ("fraud", "production")
+
+
+class Line:
+    """An emitter without its process: `take` is what a worker's frame does."""
+
+    def __init__(self, servers: str, *, limit: int = 2**28) -> None:
+        configuration = convert(document("http://127.0.0.1:1", "http://127.0.0.1:2", kafka=servers), Path("/"), "test")
+        layout = Layout(configuration)
+        descriptor = shared_file(1, layout)
+        self.counters = Counters(descriptor, 0, layout, asyncio.get_running_loop())
+        os.close(descriptor)
+        budget = Budget(limit)
+        self.brokers = brokers_of(configuration)
+        self.queues: Queues = {("fraud", role): EventQueue(budget) for role in ROLES}
+        self.emitter = Emitter(configuration, {}, KEYS, self.counters, self.queues)
+        self.delivery = Delivery(self.brokers, self.queues, self.counters)
+
+    def number(self, family: str, *labels: str) -> int:
+        """One counter."""
+        return self.counters.cells[self.counters.layout.place(family, *(labels or LABELS))]
+
+    def take(self, first: int, count: int, **changes: Any) -> None:
+        """So many exchanges, numbered."""
+        self.emitter.take([numbered(index, **changes) for index in range(first, first + count)])
+        self.check_law()
+
+    def check_law(self) -> None:
+        """Received is delivered, lost, or waiting."""
+        for role in ROLES:
+            lost = sum(self.number("events_lost_total", "fraud", role, reason) for reason in LOSS_REASONS)
+            rest = self.number("events_delivered_total", "fraud", role) + self.number("events_waiting", "fraud", role)
+            assert self.number("events_received", "fraud", role) == lost + rest
+
+    async def delivers(self, count: int, within: float = 30) -> None:
+        """Wait until so many are acknowledged."""
+        await until(
+            lambda: self.check_law() is None and self.number("events_delivered_total") >= count, within, f"{count} sent"
+        )
+
+
+def numbered(index: int, **changes: Any) -> Captured:
+    """An exchange that can be told from others."""
+    return captured(b'{"n": %d}' % index, id=f"id-{index}", time=1.79e9 + index, **changes)
+
+
+@asynccontextmanager
+async def line(servers: str, *, limit: int = 2**28) -> AsyncIterator[Line]:
+    """A line that delivers, for one block."""
+    made = Line(servers, limit=limit)
+    made.delivery.start()
+    try:
+        yield made
+    finally:
+        await made.delivery.stop(within=0)
+        made.check_law()
+
+
+@pytest.fixture
+async def topics(kafka: Kafka) -> AsyncIterator[Kafka]:
+    """The broker with our topics, made as `shadowdrift topics --create` does."""
+    await create(Line(kafka.bootstrap_servers).brokers, 4, 1)
+    yield kafka
+    await _remove(kafka)
+
+
+async def _remove(broker: Kafka) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        ours = [name for name in await admin.list_topics() if name.startswith(("inference.", "drift."))]
+    finally:
+        await admin.close()
+    if ours:
+        await delete_topics(broker, *ours)
+
+
+async def read(broker: Kafka, topic: str, count: int) -> list[ConsumerRecord]:
+    """A topic's first messages."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        records: list[ConsumerRecord] = []
+        async with asyncio.timeout(30):
+            while len(records) < count:
+                for part in (await consumer.getmany(timeout_ms=200)).values():
+                    records += part
+        return records
+    finally:
+        await consumer.stop()
+
+
+def order(records: list[ConsumerRecord]) -> list[int]:
+    """The numbers, as they came."""
+    return [int(decode_inference(record.value).id.removeprefix("id-")) for record in records]
+
+
+async def test_events_arrive_in_order_with_key_headers_and_time(topics: Kafka) -> None:
+    """All of a model on its own partition, as every other client's partitioner has it."""
+    async with line(topics.bootstrap_servers) as sent:
+        for first in range(0, 3000, 100):
+            sent.take(first, 100)
+            await asyncio.sleep(0)
+        sent.take(0, 50, role="shadow", version="v1")
+        await sent.delivers(3000)
+        await until(lambda: sent.number("events_delivered_total", "fraud", "shadow") == 50, what="the shadow's")
+    records = await read(topics, PRODUCTION, 3000)
+    assert order(records) == list(range(3000))
+    assert {record.partition for record in records} == {partition_of("fraud", 4)}
+    record = records[7]
+    assert record.key == b"fraud"
+    assert record.timestamp == 1_790_000_007_000
+    assert record.headers == (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"id-7"),
+        ("ce_type", b"shadowdrift.inference.v1"),
+        ("ce_source", b"/shadowdrift/fraud/production"),
+        ("ce_time", datetime.fromtimestamp(1_790_000_007, UTC).isoformat(timespec="microseconds").encode()),
+        ("content-type", b"application/json"),
+    )
+    event = decode_inference(record.value)
+    assert event.instances[0].features == {"n": 7}
+    assert event.key_id == "k1"
+    assert order(await read(topics, SHADOW, 50)) == list(range(50))
+
+
+async def test_an_event_too_large_for_the_broker_is_lost_alone(topics: Kafka) -> None:
+    """It is found among the others of its batch, counted, and they arrive in their order."""
+    big = msgspec.json.encode({f"feature-{index}-{'x' * 200}": index for index in range(8000)})
+    async with line(topics.bootstrap_servers) as sent:
+        sent.take(0, 20)
+        sent.emitter.take([captured(big, id="id-20")])
+        sent.take(21, 20)
+        await sent.delivers(40)
+        assert sent.number("events_lost_total", *LABELS, "too_large") == 1
+    assert order(await read(topics, PRODUCTION, 40)) == [*range(20), *range(21, 41)]
+
+
+async def test_an_event_that_cannot_be_made_ends_nothing(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with one exchange, its worker's stream goes on."""
+    sent = Line(kafka.bootstrap_servers)
+    stream = WorkerStream(sent.emitter)
+    encoded = sent.emitter._encoded
+
+    def sometimes(one: Captured) -> Any:
+        if one.id == "id-1":
+            raise RuntimeError("a fault of our own")
+        return encoded(one)
+
+    monkeypatch.setattr(sent.emitter, "_encoded", sometimes)
+    stream.data_received(encode_frame([numbered(index) for index in range(3)]))
+    assert sent.number("events_waiting") == 2
+    assert sent.number("events_lost_total", *LABELS, "unencodable") == 1
+    sent.check_law()
+
+
+async def test_hostile_bodies_become_events_all_the_same() -> None:
+    """No body may end the stream of its worker."""
+    sent = Line("127.0.0.1:1")
+    bodies = [
+        b'{"\\ud800": 1}',
+        b'{"a": "\\udfff"}',
+        b"[" * 60_000,
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"\xff",
+        b"",
+        b"NaN",
+    ]
+    WorkerStream(sent.emitter).data_received(encode_frame([captured(body, body) for body in bodies]))
+    assert sent.number("events_waiting") == len(bodies)
+    assert all(sent.number("events_lost_total", *LABELS, reason) == 0 for reason in LOSS_REASONS)
+
+
+async def test_what_the_queue_has_no_room_for_is_lost_and_counted() -> None:
+    """The newest; what was there stays; the bound is over all queues together."""
+    sent = Line("127.0.0.1:1", limit=20_000)
+    sent.take(0, 100)
+    held = sent.number("events_waiting")
+    assert 10 < held < 25
+    assert sent.number("events_lost_total", *LABELS, "queue_full") == 100 - held
+    sent.take(0, 1, role="shadow")
+    assert sent.number("events_lost_total", "fraud", "shadow", "queue_full") == 1
+    await sent.delivery.stop(within=0)
+    assert sent.number("events_lost_total", *LABELS, "shutdown") == held
+
+
+async def test_a_stop_with_kafka_away_has_an_end_and_counts_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody answers at the address; the log says once what is in the way, and what was lost."""
+    caplog.set_level(logging.INFO, "shadowdrift")
+    sent = Line("127.0.0.1:1")
+    sent.delivery.start()
+    sent.take(0, 10)
+    await until(lambda: "Kafka does not take events; they wait" in caplog.text, what="a line that tells")
+    async with asyncio.timeout(20):
+        await sent.delivery.stop(within=1.5)
+    assert sent.number("events_lost_total", *LABELS, "shutdown") == 10
+    assert caplog.text.count("Kafka does not take events") == 1
+
+
+async def test_events_wait_for_topics_that_do_not_exist_yet(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told, and made, and then they get everything in order."""
+    monkeypatch.setattr(proxy.emitter.link, "REQUEST_TIMEOUT_MS", 1000)
+    caplog.set_level(logging.INFO, "shadowdrift")
+    async with line(kafka.bootstrap_servers) as sent:
+        sent.take(0, 50)
+        await until(lambda: "Kafka does not take events" in caplog.text, 40, "a line that tells")
+        await create(sent.brokers, 4, 1)
+        sent.take(50, 50)
+        await sent.delivers(100, 60)
+    assert order(await read(kafka, PRODUCTION, 100)) == list(range(100))
+    await _remove(kafka)
+
+
+async def test_unequal_partitions_hold_events_back_and_say_so(kafka: Kafka, caplog: pytest.LogCaptureFixture) -> None:
+    """A model's production and shadow would not meet; once the counts are equal everything goes."""
+    caplog.set_level(logging.INFO, "shadowdrift")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(PRODUCTION, 4, 1), NewTopic(SHADOW, 2, 1)])
+        async with line(kafka.bootstrap_servers) as sent:
+            sent.take(0, 10)
+            await until(lambda: "same number of partitions" in str([record.__dict__ for record in caplog.records]), 30)
+            assert sent.number("events_delivered_total") == 0
+            await delete_topics(kafka, SHADOW)
+            await until(lambda: _made(admin), 20, "the topic anew")
+            await sent.delivers(10, 60)
+    finally:
+        await admin.close()
+        await _remove(kafka)
+
+
+async def _made(admin: AIOKafkaAdminClient) -> bool:
+    answer = await admin.create_topics([NewTopic(SHADOW, 4, 1)])
+    return bool(answer.topic_errors[0][1] == 0)
+
+
+async def test_kafka_away_at_the_start_and_killed_in_between_costs_nothing(own_kafka: Kafka) -> None:
+    """Everything arrives, each at least once, in order but for what was sent again; the stop is clean."""
+    loop = asyncio.get_running_loop()
+    await create(Line(own_kafka.bootstrap_servers).brokers, 4, 1)
+    await loop.run_in_executor(None, own_kafka.stop)
+    async with line(own_kafka.bootstrap_servers) as sent:
+        sent.take(0, 500)
+        assert sent.number("events_delivered_total") == 0
+        await loop.run_in_executor(None, own_kafka.start)
+        await sent.delivers(500, 60)
+        sent.take(500, 500)
+        await loop.run_in_executor(None, own_kafka.kill)
+        sent.take(1000, 500)
+        await loop.run_in_executor(None, own_kafka.start)
+        await sent.delivers(1500, 60)
+        assert sum(sent.number("events_lost_total", *LABELS, reason) for reason in LOSS_REASONS) == 0
+    seen = order(await read(own_kafka, PRODUCTION, 1500))
+    assert list(dict.fromkeys(seen)) == list(range(1500))

@@ -1,0 +1,317 @@
+"""`shadowdrift proxy` as it is run: supervisor, workers and emitter, from the start to the last line of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from configuration.brokers import brokers_of
+from configuration.reading import convert
+from events.topics import create
+from proxy.layout import FAMILIES
+from tests.proxy.planes import document
+from tests.proxy.test_delivery import _remove
+from tests.support.backend import Backend, Call, answers, hang
+from tests.support.kafka import Kafka
+from tests.support.raw_client import BrokenOffError, connected, request
+from tests.support.waiting import until
+
+QUICK = {"workers": 1, "drain_timeout": 1}
+
+
+@dataclass
+class Metrics:
+    """One scrape's samples."""
+
+    samples: list[Sample]
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all samples of a name that have these labels; there must be one."""
+        found = [one.value for one in self.samples if one.name == name and labels.items() <= one.labels.items()]
+        assert found, f"no {name} {labels}"
+        return sum(found)
+
+
+@dataclass
+class Tree:
+    """A running proxy."""
+
+    process: asyncio.subprocess.Process
+    folder: Path
+    port: int = 0
+    admin: str = ""
+
+    def log(self) -> list[dict[str, Any]]:
+        """Its log's lines so far."""
+        lines = (self.folder / "log").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def said(self) -> str:
+        """What stands on its standard error."""
+        return (self.folder / "errors").read_text()
+
+    def message(self, text: str) -> dict[str, Any] | None:
+        """The first line with this message."""
+        return next((line for line in self.log() if line["message"] == text), None)
+
+    def children(self) -> list[int]:
+        """The processes that it has started."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                pid, rest = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(rest[1]) == self.process.pid and rest[0] != "Z":
+                found.append(pid)
+        return found
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status and text of an admin endpoint."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://{self.admin}{path}") as response:
+            return response.status, await response.text()
+
+    async def metrics(self) -> Metrics:
+        """One scrape."""
+        _, text = await self.get("/metrics")
+        return Metrics([sample for family in text_string_to_metric_families(text) for sample in family.samples])
+
+
+@asynccontextmanager
+async def tree(made: dict[str, Any], folder: Path, *, serves: bool = True) -> AsyncIterator[Tree]:
+    """A proxy of this configuration, for one block; afterwards none of its processes is left."""
+    config = folder / "shadowdrift.yaml"
+    config.write_text(json.dumps(made))
+    with (folder / "log").open("wb") as log, (folder / "errors").open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli.main", "proxy", "--config", str(config), stdout=log, stderr=errors
+        )
+    running = Tree(process, folder)
+    children: list[int] = []
+    try:
+        if serves:
+            line = await until(lambda: process.returncode is not None or running.message("serves"), 30, "the start")
+            assert isinstance(line, dict), running.said()
+            running.port, running.admin = int(line["listen"].rpartition(":")[2]), line["admin"]
+            children = running.children()
+        yield running
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), 30)
+    await until(lambda: not [pid for pid in children if _runs(pid)], what="the children's end")
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def configured(production: Backend, shadow: Backend, **sections: Any) -> dict[str, Any]:
+    """Quick to stop; Kafka is away unless a test has one."""
+    sections["proxy"] = {**QUICK, **sections.get("proxy", {})}
+    return document(production.url, shadow.url, **sections)
+
+
+async def test_every_worker_serves(production: Backend, shadow: Backend, tmp_path: Path) -> None:
+    """Three of them; the kernel spreads connections, and /metrics is the sum."""
+    async with tree(configured(production, shadow, proxy={"workers": 3}), tmp_path) as running:
+        assert len(running.children()) == 4
+        for _ in range(60):
+            async with connected(running.port) as client:
+                assert (await client.ask(request())).status == 200
+        await until(lambda: _answered(running, 60), what="every request counted")
+    assert running.process.returncode == 0
+    assert running.said() == ""
+
+
+async def _answered(running: Tree, count: int) -> bool:
+    labels = {"model": "fraud", "version": "v2", "role": "production", "status": "2xx", "outcome": "ok"}
+    return (await running.metrics()).total("inference_requests_total", **labels) == count
+
+
+async def test_metrics_have_their_names_and_obey_their_laws(
+    production: Backend, shadow: Backend, tmp_path: Path
+) -> None:
+    """Under load, with a shadow that hangs now and then and Kafka away: each scrape is one instant."""
+    calls = 0
+
+    async def moody(call: Call) -> None:
+        nonlocal calls
+        calls += 1
+        await (hang if calls % 3 == 0 else answers())(call)
+
+    shadow.script = moody
+    mirror = {"fraction": 0.5, "timeout": 0.2, "max_in_flight": 4}
+    async with tree(configured(production, shadow, mirror=mirror, proxy={"workers": 2}), tmp_path) as running:
+        done = asyncio.Event()
+
+        async def load() -> None:
+            async with connected(running.port) as client:
+                while not done.is_set():
+                    assert (await client.ask(request())).status == 200
+
+        loading = [asyncio.ensure_future(load()) for _ in range(4)]
+        for _ in range(30):
+            _laws(await running.metrics())
+        done.set()
+        await asyncio.gather(*loading)
+        metrics = await running.metrics()
+        _laws(metrics)
+    names = {sample.name for sample in metrics.samples}
+    for family in FAMILIES.values():
+        suffix = "_count" if family.kind == "histogram" else ""
+        assert (family.name + suffix in names) == (family.kind != "internal"), family.name
+    assert metrics.total("inference_active_info", model="fraud", version="v2", reason="configuration") == 1
+    assert metrics.total("inference_traffic_ratio", model="fraud", version="v2") == 1
+    assert metrics.total("inference_traffic_ratio", model="fraud", version="v1") == 0
+    assert metrics.total("mirror_failed_total", model="fraud", reason="timeout") > 0
+
+
+def _laws(metrics: Metrics) -> None:
+    total = metrics.total
+    sampled, sent = total("mirror_sampled_total"), total("mirror_sent_total")
+    dropped, waiting = total("mirror_dropped_total"), total("mirror_waiting")
+    assert sampled == sent + dropped + total("mirror_log_only_total") + waiting
+    assert sent == total("mirror_completed_total") + total("mirror_failed_total") + total("mirror_in_flight")
+    for role in ("production", "shadow"):
+        delivered, lost = total("events_delivered_total", role=role), total("events_lost_total", role=role)
+        held = total("events_waiting", role=role)
+        assert total("events_captured_total", role=role) == delivered + lost + held
+        assert held >= 0
+
+
+async def test_ready_waits_for_production_and_for_nothing_else(
+    production: Backend, shadow: Backend, tmp_path: Path
+) -> None:
+    """Kafka and the shadow are away all the time; alive it is from the start."""
+    await production.stop()
+    await shadow.stop()
+    async with tree(configured(production, shadow), tmp_path) as running:
+        assert (await running.get("/-/healthy"))[0] == 200
+        status, text = await running.get("/-/ready")
+        assert (status, "production of fraud" in text) == (503, True)
+        await production.start()
+        await until(lambda: _ready(running), what="readiness")
+
+
+async def _ready(running: Tree) -> bool:
+    return (await running.get("/-/ready"))[0] == 200
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_stop_under_load_fails_no_request_and_loses_no_event(
+    production: Backend, shadow: Backend, kafka: Kafka, tmp_path: Path, workers: int
+) -> None:
+    """What was accepted is answered; refused afterwards does not count; every event is in Kafka; exit code 0."""
+    made = configured(
+        production,
+        shadow,
+        kafka=kafka.bootstrap_servers,
+        mirror={"fraction": 0.5},
+        proxy={"workers": workers, "drain_timeout": 10},
+    )
+    await create(brokers_of(convert(made, tmp_path, "test")), 4, 1)
+    seen: Counter[str] = Counter()
+
+    async def load(port: int) -> None:
+        while True:
+            try:
+                async with connected(port) as client:
+                    answer = await client.ask(request(headers=("Connection: close",)))
+                    seen[str(answer.status)] += 1
+            except ConnectionRefusedError:
+                return
+            except (BrokenOffError, ConnectionError):
+                seen["broken"] += 1
+                return
+
+    try:
+        async with tree(made, tmp_path) as running:
+            loading = [asyncio.ensure_future(load(running.port)) for _ in range(16)]
+            await until(lambda: seen["200"] > 300, what="load")
+            running.process.terminate()
+            await asyncio.gather(*loading)
+            assert await asyncio.wait_for(running.process.wait(), 30) == 0
+        assert set(seen) == {"200"}
+        totals = running.message("has stopped")
+        assert totals is not None
+        assert totals["events_captured_total"] == totals["events_delivered_total"] >= seen["200"]
+        assert totals["events_lost_total"] == totals["events_waiting"] == 0
+        assert running.said() == ""
+    finally:
+        await _remove(kafka)
+
+
+async def test_a_stop_with_kafka_away_ends_in_time_and_counts(
+    production: Backend, shadow: Backend, tmp_path: Path
+) -> None:
+    """What could not be delivered is lost, and told."""
+    async with tree(configured(production, shadow, mirror={"fraction": 0}), tmp_path) as running:
+        async with connected(running.port) as client:
+            for _ in range(5):
+                await client.ask(request())
+        running.process.terminate()
+        assert await asyncio.wait_for(running.process.wait(), 25) == 0
+    totals = running.message("has stopped")
+    assert totals is not None
+    assert (totals["events_captured_total"], totals["events_lost_total"], totals["events_waiting"]) == (5, 5, 0)
+
+
+@pytest.mark.parametrize("setting", ["listen", "admin"])
+async def test_a_port_in_use_is_one_line(production: Backend, shadow: Backend, tmp_path: Path, setting: str) -> None:
+    """Exit code 2, no traceback, nothing left running."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with tree(configured(production, shadow, proxy={setting: address}), tmp_path, serves=False) as running:
+            assert await asyncio.wait_for(running.process.wait(), 30) == 2
+    assert running.said().count("\n") == 1
+    assert f"proxy.{setting}: cannot listen at {address}: address already in use" in running.said()
+
+
+@pytest.mark.parametrize("which", ["worker", "emitter"])
+async def test_a_process_that_dies_ends_all_with_one_line(
+    production: Backend, shadow: Backend, tmp_path: Path, which: str
+) -> None:
+    """In this version nothing is restarted; a half proxy would be worse."""
+    async with tree(configured(production, shadow), tmp_path) as running:
+        children = running.children()
+        victim = next(pid for pid in children if f"proxy.{which}" in _command(pid))
+        os.kill(victim, signal.SIGKILL)
+        assert await asyncio.wait_for(running.process.wait(), 25) == 2
+        await until(lambda: not [pid for pid in children if _runs(pid)], what="the others' end")
+    assert running.said().count("\n") == 1
+    assert "ended unexpectedly (exit code -9)" in running.said()
+
+
+async def test_no_process_outlives_a_killed_supervisor(production: Backend, shadow: Backend, tmp_path: Path) -> None:
+    """Each child notices, and ends by itself."""
+    async with tree(configured(production, shadow, proxy={"workers": 2}), tmp_path) as running:
+        children = running.children()
+        assert len(children) == 3
+        running.process.kill()
+        await running.process.wait()
+        await until(lambda: not [pid for pid in children if _runs(pid)], 20, "the children's end")
