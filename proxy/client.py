@@ -8,15 +8,13 @@ import struct
 from collections import deque
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import httptools
 
 from proxy.exchange import Exchange
 from proxy.heads import CHUNKED, Headers, RefusedError, error_bytes, read_request_head
-
-if TYPE_CHECKING:
-    from proxy.data_plane import DataPlane
+from proxy.plane import Plane
 
 HEAD_SECONDS: Final = 10.0
 """How long a request's head may take from its first byte."""
@@ -57,7 +55,7 @@ class _Refusal:
 class ClientConnection(asyncio.Protocol):
     """Parses requests and serves them one after the other; pipelined ones wait, and reading waits with them."""
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._loop = plane.loop
         self._transport: asyncio.Transport

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from time import monotonic, time
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
-from proxy.frames import Captured
 from proxy.heads import CHUNKED, LAST_CHUNK, AnswerHead, RequestHead, answer_bytes, chunk, request_bytes
 from proxy.plan import Plan
+from proxy.plane import Plane
+from proxy.record import captured
 from proxy.upstream import Failure, UpstreamConnection
-
-if TYPE_CHECKING:
-    from proxy.client import ClientConnection
-    from proxy.data_plane import DataPlane
 
 REPLAY_BYTES: Final = 64 * 1024
 """How much of a body is kept to send it again on a fresh connection."""
@@ -23,6 +20,31 @@ UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
 
 _NO_BODY: Final = frozenset({204, 304})
+
+
+class Client(Protocol):
+    """The client's connection, as an exchange sees it."""
+
+    understands_chunks: bool
+
+    @property
+    def reads_slowly(self) -> bool:
+        """Whether what was written has not left yet, beyond what may wait."""
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the answer."""
+
+    def pause_request(self, paused: bool) -> None:
+        """Stop (or go on) reading the request."""
+
+    def answer_error(self, status: int, reason: str, text: str, exchange: Exchange) -> None:
+        """Answer instead of the model."""
+
+    def cut(self) -> None:
+        """End the answer so that it never looks complete."""
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """On with the next."""
 
 
 class Exchange:
@@ -61,7 +83,7 @@ class Exchange:
         "time",
     )
 
-    def __init__(self, client: ClientConnection, plane: DataPlane, plan: Plan, head: RequestHead, keeps: bool) -> None:
+    def __init__(self, client: Client, plane: Plane, plan: Plan, head: RequestHead, keeps: bool) -> None:
         self._client = client
         self._plane = plane
         self.plan = plan
@@ -272,34 +294,18 @@ class Exchange:
         if self.chosen:
             sampled = plane.mirror.settle(self, outcome, request)
         if self._captured:
-            plane.capture.record(self._record(outcome, status, latency, sampled))
-
-    def _record(self, outcome: Outcome, status: int | None, latency: float, sampled: bool) -> Captured:
-        model = self.plan.model
-        limit = model.capture.max_bytes
-        answer_encoded = self._answer_head is not None and is_encoded(self._answer_head.forwarded)
-        return Captured(
-            id=self.id,
-            request_id=self.request_id.decode(),
-            role="production",
-            model=model.name,
-            version=self.plan.version,
-            tenant=self.plan.tenant(self.head),
-            time=self.time,
-            latency_seconds=latency,
-            status=status,
-            outcome=outcome,
-            fraction=model.mirror.fraction if self.plan.shadow else 0.0,
-            sampled=sampled,
-            request_truncated=self._body_size > limit or not self._body_done,
-            answer_truncated=self._answer_size > limit,
-            encoded=answer_encoded or is_encoded(self.head.forwarded),
-            path=self.head.path.decode("latin-1"),
-            request=b"".join(self._body)[:limit],
-            answer=b"".join(self._answer)[:limit],
-        )
-
-
-def is_encoded(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether a body has a content coding."""
-    return any(name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in headers)
+            plane.capture.record(
+                captured(
+                    self,
+                    "production",
+                    outcome,
+                    status=status,
+                    latency=latency,
+                    sampled=sampled,
+                    request=b"".join(self._body),
+                    request_whole=request is not None and self._body_done,
+                    answer_head=self._answer_head,
+                    answer=b"".join(self._answer),
+                    answer_size=self._answer_size,
+                )
+            )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic, time
-from typing import TYPE_CHECKING, Final
+from time import monotonic
+from typing import Final
 
 from events.inference import Outcome
+from proxy.capture import Capture
 from proxy.counters import Counters
-from proxy.exchange import is_encoded
-from proxy.frames import Captured
 from proxy.heads import AnswerHead, Headers, request_bytes
 from proxy.plan import Plan
+from proxy.record import Original, captured
 from proxy.upstream import Failure, UpstreamConnection
-
-if TYPE_CHECKING:
-    from proxy.capture import Capture
-    from proxy.exchange import Exchange
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """How much of a shadow's answer is read; an endless one is cut here, and no sooner than its deadline."""
@@ -30,10 +26,9 @@ _MARKS: Final = [(b"X-Shadow", b"true"), (b"X-Shadowdrift-Clone", b"1")]
 class Mirror:
     """Decides and sends; holds at most `max_in_flight` clones a model."""
 
-    def __init__(self, counters: Counters, capture: Capture, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, counters: Counters, capture: Capture) -> None:
         self.counters = counters
         self.capture = capture
-        self.loop = loop
         self.idle = asyncio.Event()
         """Set while no clone is under way."""
         self.idle.set()
@@ -47,7 +42,7 @@ class Mirror:
         self.counters.cells[places.waiting] += 1
         self.counters.changed()
 
-    def settle(self, exchange: Exchange, outcome: Outcome, request: bytes | None) -> bool:
+    def settle(self, exchange: Original, outcome: Outcome, request: bytes | None) -> bool:
         """Production is done with a chosen request: send its clone, or count why not; whether it is sent.
 
         `request` is the body, None where it is not there whole.
@@ -63,7 +58,21 @@ class Mirror:
         assert request is not None
         if plan.model.mirror.mode == "log_only":
             cells[places.log_only] += 1
-            self.capture.record(_record(exchange, request, "log_only", time(), None, None, None))
+            self.capture.record(
+                captured(
+                    exchange,
+                    "shadow",
+                    "log_only",
+                    status=None,
+                    latency=None,
+                    sampled=True,
+                    request=request,
+                    request_whole=True,
+                    answer_head=None,
+                    answer=None,
+                    answer_size=0,
+                )
+            )
             return False
         cells[places.sent] += 1
         cells[places.in_flight] += 1
@@ -85,7 +94,7 @@ class Mirror:
             return "max_in_flight"
         return None
 
-    def headers(self, exchange: Exchange) -> Headers:
+    def headers(self, exchange: Original) -> Headers:
         """A clone's headers: what it takes to read the body, to trace it, and what the configuration adds."""
         plan = exchange.plan
         allowed = self._allowed.get(plan.name)
@@ -120,11 +129,10 @@ class Mirror:
 class Clone:
     """One request to the shadow; its answer is read up to a bound, recorded, and nobody waits for it."""
 
-    def __init__(self, mirror: Mirror, exchange: Exchange, request: bytes) -> None:
+    def __init__(self, mirror: Mirror, exchange: Original, request: bytes) -> None:
         self._mirror = mirror
         self.exchange = exchange
         self._request = request
-        self._time = time()
         self._started = monotonic()
         self.deadline = self._started + exchange.plan.model.mirror.timeout
         self.abandoned = False
@@ -220,39 +228,17 @@ class Clone:
         mirror.counters.changed()
         mirror.forget(self)
         mirror.capture.record(
-            _record(exchange, self._request, outcome, self._time, latency, self._head, b"".join(self._answer))
+            captured(
+                exchange,
+                "shadow",
+                outcome,
+                status=status,
+                latency=latency,
+                sampled=True,
+                request=self._request,
+                request_whole=True,
+                answer_head=self._head,
+                answer=b"".join(self._answer),
+                answer_size=self._answer_size,
+            )
         )
-
-
-def _record(
-    exchange: Exchange,
-    request: bytes,
-    outcome: Outcome,
-    sent: float,
-    latency: float | None,
-    head: AnswerHead | None,
-    answer: bytes | None,
-) -> Captured:
-    plan = exchange.plan
-    limit = plan.model.capture.max_bytes
-    assert plan.shadow_version is not None
-    return Captured(
-        id=exchange.id,
-        request_id=exchange.request_id.decode(),
-        role="shadow",
-        model=plan.name,
-        version=plan.shadow_version,
-        tenant=plan.tenant(exchange.head),
-        time=sent,
-        latency_seconds=latency,
-        status=head.status if head is not None else None,
-        outcome=outcome,
-        fraction=plan.model.mirror.fraction,
-        sampled=True,
-        request_truncated=len(request) > limit,
-        answer_truncated=answer is not None and len(answer) > limit,
-        encoded=is_encoded(exchange.head.forwarded) or (head is not None and is_encoded(head.forwarded)),
-        path=exchange.head.path.decode("latin-1"),
-        request=request[:limit],
-        answer=None if answer is None else answer[:limit],
-    )

@@ -256,7 +256,7 @@ async def test_a_kept_connection_serves_the_next_client_of_a_slow_one(serve: Ser
     async with connected(plane.port) as slow, connected(plane.port) as other:
         slow.stop_reading()
         await until(lambda: plane.number("proxy_connections") == 2, what="both clients")
-        for client in plane.plane._clients:
+        for client in plane.plane.clients:
             client._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         await slow.send(request())
         await plane.reaches(1, "inference_requests_total", "fraud", "v2", "production", "2xx", "ok")
@@ -271,7 +271,7 @@ async def test_a_client_that_waited_for_the_model_is_read_again(serve: Serve, pr
     plane = await serve()
 
     async def half_taken(call: Call) -> None:
-        [client] = plane.plane._clients
+        [client] = plane.plane.clients
         client.pause_request(True)
         await call.answer()
 

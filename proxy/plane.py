@@ -1,0 +1,73 @@
+"""What the exchanges of one worker share: plans, counters, mirror, capture, limits, and the clients that are there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from configuration import Configuration
+from proxy.capture import Capture
+from proxy.counters import Counters
+from proxy.keys import Keys
+from proxy.layout import REFUSALS
+from proxy.mirror import Mirror
+from proxy.plan import Plans
+from proxy.sampling import Sampler
+
+
+class Connected(Protocol):
+    """A client's connection, as far as the clock and the end of the worker are concerned."""
+
+    def expire(self, now: float) -> None:
+        """End what has taken too long."""
+
+    def drain(self) -> None:
+        """The worker stops."""
+
+    def cut(self) -> None:
+        """End it at once."""
+
+
+class Plane:
+    """One worker's state."""
+
+    def __init__(
+        self, configuration: Configuration, keys: Keys, counters: Counters, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.loop = loop
+        self.counters = counters
+        self.plans = Plans(configuration, counters.layout, loop)
+        self.sampler = Sampler(keys.derived("sampling"))
+        self.capture = Capture(configuration, counters, loop)
+        self.mirror = Mirror(counters, self.capture)
+        self.header_bytes = int(configuration.proxy.limits.header_bytes)
+        self.body_bytes = configuration.proxy.limits.body_bytes
+        self.draining = False
+        self.clients: set[Connected] = set()
+        self.empty = asyncio.Event()
+        """Set while no client is connected."""
+        self.empty.set()
+        self._connections = counters.layout.place("proxy_connections")
+        self._refusals = {reason: counters.layout.place("proxy_refused_total", reason) for reason in REFUSALS}
+
+    def opened(self, client: Connected) -> None:
+        """A client is there."""
+        self.clients.add(client)
+        self.empty.clear()
+        self._count_clients()
+
+    def closed(self, client: Connected) -> None:
+        """A client has gone."""
+        self.clients.discard(client)
+        if not self.clients:
+            self.empty.set()
+        self._count_clients()
+
+    def count_refusal(self, reason: str) -> None:
+        """The proxy answered a request itself."""
+        self.counters.cells[self._refusals[reason]] += 1
+        self.counters.changed()
+
+    def _count_clients(self) -> None:
+        self.counters.cells[self._connections] = len(self.clients)
+        self.counters.changed()

@@ -1,0 +1,69 @@
+"""An exchange that has ended, as the emitter gets it: the same for production's leg and for the shadow's."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from events.inference import Outcome, Role
+from proxy.frames import Captured
+from proxy.heads import AnswerHead, Headers, RequestHead
+from proxy.plan import Plan
+
+
+class Original(Protocol):
+    """The client's request, of which production's exchange and the clone are legs. `time`: when its head arrived."""
+
+    plan: Plan
+    head: RequestHead
+    id: str
+    request_id: bytes
+    time: float
+
+
+def captured(
+    original: Original,
+    role: Role,
+    outcome: Outcome,
+    *,
+    status: int | None,
+    latency: float | None,
+    sampled: bool,
+    request: bytes,
+    request_whole: bool,
+    answer_head: AnswerHead | None,
+    answer: bytes | None,
+    answer_size: int,
+) -> Captured:
+    """One leg's record, with no more of each body than `capture.max_bytes`.
+
+    `request` and `answer` may be beginnings: `request_whole` and `answer_size` (bytes in all) tell.
+    """
+    plan, head = original.plan, original.head
+    limit = plan.model.capture.max_bytes
+    version = plan.version if role == "production" else plan.shadow_version
+    assert version is not None
+    return Captured(
+        id=original.id,
+        request_id=original.request_id.decode(),
+        role=role,
+        model=plan.name,
+        version=version,
+        tenant=plan.tenant(head),
+        time=original.time,
+        latency_seconds=latency,
+        status=status,
+        outcome=outcome,
+        fraction=plan.model.mirror.fraction if plan.shadow else 0.0,
+        sampled=sampled,
+        request_truncated=not request_whole or len(request) > limit,
+        answer_truncated=answer_size > limit,
+        encoded=_is_encoded(head.forwarded) or (answer_head is not None and _is_encoded(answer_head.forwarded)),
+        path=head.path.decode("latin-1"),
+        request=request[:limit],
+        answer=None if answer is None else answer[:limit],
+    )
+
+
+def _is_encoded(headers: Headers) -> bool:
+    """Whether a body has a content coding."""
+    return any(name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in headers)
