@@ -15,7 +15,17 @@ from typing import Any, Final
 with warnings.catch_warnings():
     # It would rather have the second schema, which Grafana before 12 cannot read and files cannot provision everywhere.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from grafana_foundation_sdk.builders import common, dashboard, gauge, heatmap, prometheus, stat, timeseries
+    from grafana_foundation_sdk.builders import (
+        common,
+        dashboard,
+        gauge,
+        heatmap,
+        logs,
+        loki,
+        prometheus,
+        stat,
+        timeseries,
+    )
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models import common as kinds
     from grafana_foundation_sdk.models import dashboard as schema
@@ -24,6 +34,7 @@ with warnings.catch_warnings():
 
 FOLDER: Final = Path(__file__).resolve().parent / "dashboards"
 SOURCE: Final = schema.DataSourceRef(type_val="prometheus", uid="${datasource}")
+LOKI: Final = schema.DataSourceRef(type_val="loki", uid="loki")
 
 GREEN: Final = "green"
 YELLOW: Final = "yellow"
@@ -32,6 +43,7 @@ RED: Final = "red"
 _REFERENCE: Final = 'model="$model", tenant="$tenant", against="reference"'
 _PSI: Final = f"max by (feature) (drift_psi{{{_REFERENCE}}})"
 _LIMIT: Final = 'max(drift_psi_threshold{model="$model", tenant="$tenant", level="large"})'
+_SPOKEN: Final = '{job="shadowdrift", part=~"$part"} |~ "$search"'
 _MODEL: Final = '{model="$model"}'
 
 Target = tuple[str, str]
@@ -304,12 +316,14 @@ def _losses() -> list[Any]:
     ]
 
 
-def _variable(name: str, label: str, query: str, value: str | None = None) -> dashboard.QueryVariable:
+def _variable(
+    name: str, label: str, query: str, value: str | None = None, source: schema.DataSourceRef = SOURCE
+) -> dashboard.QueryVariable:
     made = (
         dashboard.QueryVariable(name)
         .label(label)
         .query(query)
-        .datasource(SOURCE)
+        .datasource(source)
         .refresh(schema.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(schema.VariableSort.ALPHABETICAL_ASC)
     )
@@ -392,7 +406,40 @@ def _dashed(color: str | None = None) -> list[schema.DynamicConfigValue]:
     return made
 
 
-DASHBOARDS: Final = {"prod-vs-shadow.json": prod_vs_shadow}
+def spoken() -> dashboard.Dashboard:
+    """What the parts say, from Loki; it is filled where the stack runs with its profile `logs`."""
+    lines = (
+        logs.Panel()
+        .title("What the parts say")
+        .description(
+            "One JSON object a line, newest first; open a line for its fields. Look here when a gauge says that "
+            "something is away: each part tells a change once, and why."
+        )
+        .show_time(True)
+        .wrap_log_message(True)
+        .enable_log_details(True)
+        .sort_order(kinds.LogsSortOrder.DESCENDING)
+        .datasource(LOKI)
+        .with_target(loki.Dataquery().ref_id("A").datasource(LOKI).expr(_SPOKEN).query_type("range"))
+    )
+    return (
+        dashboard.Dashboard("shadowdrift: logs")
+        .uid("logs")
+        .tags(["shadowdrift"])
+        .description("What proxy, exporter and the parts around them say.")
+        .time("now-1h", "now")
+        .refresh("10s")
+        .timezone("browser")
+        .readonly()
+        .with_variable(
+            _variable("part", "Part", "label_values(part)", source=LOKI).multi(True).include_all(True).all_value(".+")
+        )
+        .with_variable(dashboard.TextBoxVariable("search").label("Search").default_value(""))
+        .with_panel(lines.id(1).grid_pos(schema.GridPos(h=24, w=24, x=0, y=0)))
+    )
+
+
+DASHBOARDS: Final = {"prod-vs-shadow.json": prod_vs_shadow, "logs.json": spoken}
 
 
 def generated() -> dict[str, str]:

@@ -48,6 +48,7 @@ def test_a_stale_file_is_told_in_one_line(
 ) -> None:
     """With what to do about it; and writing mends it."""
     monkeypatch.setattr(dashboards, "FOLDER", tmp_path)
+    assert dashboards.main([]) == 0
     (tmp_path / "prod-vs-shadow.json").write_text("{}")
     assert dashboards.main(["--check"]) == 1
     assert capsys.readouterr().err == (
@@ -129,3 +130,20 @@ def test_an_alerts_expression_reads_series_that_there_are(alert: str, expression
     for selector in selectors:
         assert scraped.query(selector), f"{alert}: {selector}"
     assert scraped.query(expression) == [], alert
+
+
+def test_the_logs_panel_asks_for_labels_that_fluent_bit_sets_from_the_source_that_is_provisioned() -> None:
+    """No Loki runs here, so the names on both sides are held together."""
+    made = json.loads((dashboards.FOLDER / "logs.json").read_text())
+    (panel,) = made["panels"]
+    assert panel["type"] == "logs"
+    (target,) = panel["targets"]
+    asked = set(re.findall(r"(\w+)=~?\"", target["expr"]))
+    (config,) = (CHECKOUT / "stack" / "fluent-bit").glob("*.y*ml")
+    outputs = yaml.safe_load(config.read_text())["pipeline"]["outputs"]
+    labels = {pair.split("=")[0].strip() for pair in outputs[0]["labels"].split(",")}
+    assert asked <= labels
+    sources = yaml.safe_load((CHECKOUT / "grafana/provisioning/datasources/loki.yml").read_text())["datasources"]
+    assert target["datasource"] == {"type": sources[0]["type"], "uid": sources[0]["uid"]}
+    used = set(re.findall(r"\$(\w+)", target["expr"]))
+    assert used == {variable["name"] for variable in made["templating"]["list"]}
