@@ -77,7 +77,7 @@ def test_every_target_is_up_and_the_topics_are_as_they_should_be() -> None:
     """Prometheus reaches both parts with the token; `topics --check` finds nothing."""
     up = {result["metric"]["job"]: result["value"][1] for result in query('up{job=~"proxy|exporter"}')}
     assert up == {"proxy": "1", "exporter": "1"}
-    said = compose("run", "--rm", "--no-deps", "-T", "topics", "shadowdrift topics --check")
+    said = compose("run", "--rm", "--no-deps", "-T", "topics", "topics", "--check")
     assert "every topic is as it should be" in said
 
 
