@@ -6,11 +6,11 @@
 FROM python:3.13-slim AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 RUN python -m venv /opt/shadowdrift
-ENV PATH=/opt/shadowdrift/bin:$PATH
+ENV PATH=/opt/shadowdrift/bin:$PATH PIP_CACHE_DIR=/var/cache/pip
 WORKDIR /build
 # As `make venv`: packages without a wheel are built with the lock's own setuptools, so nothing comes in without a hash.
 COPY requirements.lock .
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     awk '/^[^ ]/ { wanted = /^setuptools==/ } wanted' requirements.lock > setuptools.lock \
  && pip install --require-hashes -r setuptools.lock \
  && pip install --require-hashes --no-build-isolation --no-compile -r requirements.lock

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from configuration.sections import Configuration, Model
+from configuration.model import Model
+from configuration.sections import Configuration
 
 
 def without_effect(configuration: Configuration) -> list[str]:

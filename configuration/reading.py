@@ -12,7 +12,8 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 import msgspec
 import yaml
 
-from configuration.sections import Configuration, Kafka, Model
+from configuration.model import Model
+from configuration.sections import Configuration, Kafka
 from configuration.shown import cut, one_line, shown
 from configuration.units import Duration, Size, parse_duration, parse_size
 from lifecycle.refusal import Refusal

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from configuration.sections import Model
+from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
 from exporter.duplicates import RecentIds
 from exporter.rows import Columns

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn, get_args
 
-from configuration.sections import Drift, Window
+from configuration.model import Drift, Window
 from lifecycle.refusal import Refusal
 from reference.columns import Kind
 from reference.csv_rows import profile_of

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from configuration.sections import Drift, Model
+from configuration.model import Drift, Model
 from lifecycle.refusal import Refusal
 
 FORMAT: Final = 1

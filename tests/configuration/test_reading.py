@@ -11,28 +11,22 @@ from hypothesis import strategies as st
 
 from configuration import Configuration, convert_resolved, load, resolved_document
 from configuration.ahead import without_effect
-from configuration.reading import convert
-from configuration.sections import (
+from configuration.model import (
     Budget,
     Capture,
     Drift,
-    Exporter,
     Inference,
-    Kafka,
     Labels,
-    Limits,
     Mirror,
     Model,
     Pairs,
-    Parse,
     Probe,
-    Proxy,
-    Rollback,
-    Spool,
     Target,
     Tenant,
     Window,
 )
+from configuration.reading import convert
+from configuration.sections import Exporter, Kafka, Limits, Parse, Proxy, Rollback, Spool
 from configuration.units import Duration, Size
 from lifecycle.refusal import Refusal
 

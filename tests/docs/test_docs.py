@@ -12,7 +12,8 @@ import pytest
 from cli.main import COMMANDS
 from configuration import Configuration
 from configuration.ahead import without_effect
-from configuration.sections import Model, Section, Target
+from configuration.model import Model, Target
+from configuration.rules import Section
 from configuration.units import Duration, Size
 from events.brokers import Obstacle
 from exporter.collect import Collector

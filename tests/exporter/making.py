@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from configuration.sections import Model, Target, Tenant, Window
+from configuration.model import Model, Target, Tenant, Window
 from events.codec import encode
 from events.headers import inference_headers
 from events.ids import partition_of

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from configuration.sections import Drift, Model, Target
+from configuration.model import Drift, Model, Target
 from lifecycle.refusal import Refusal
 from reference.columns import column_of
 from reference.profile import Binning, Profile, load, load_for
