@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from configuration import load
-from configuration.ahead import without_effect
+from configuration.ahead import slips, without_effect
 from configuration.option import parser
 from reference.profile import load_for
 
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     configuration = load(options.config)
     for index, model in enumerate(configuration.models):
         load_for(model, index)
-    for line in without_effect(configuration):
+    for line in (*slips(configuration), *without_effect(configuration)):
         sys.stdout.write(f"{options.config}: note: {line}\n")
     models = ", ".join(model.name for model in configuration.models)
     sys.stdout.write(f"{options.config}: ok (models: {models})\n")

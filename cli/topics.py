@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 
 from configuration.brokers import brokers_of
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
         raise Refusal(f"--partitions must be at least 1, got {options.partitions}")
     if options.replication_factor is not None and options.replication_factor < 1:
         raise Refusal(f"--replication-factor must be at least 1, got {options.replication_factor}")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it meets is told in our own words
     brokers = brokers_of(load_for_part("topics", options.config))
     try:
         if options.check:

@@ -1,4 +1,4 @@
-"""Settings that are checked already and have no effect in this version: whoever sets one is told."""
+"""What a valid configuration's author should hear: settings without effect in this version, and likely slips."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ from configuration.sections import Configuration
 def without_effect(configuration: Configuration) -> list[str]:
     """One line for each setting that differs from its default and that nothing reads yet."""
     return [f"{path} has no effect in this version" for path in _paths(configuration)]
+
+
+def slips(configuration: Configuration) -> list[str]:
+    """One line for each thing that is allowed and probably not meant."""
+    lines = []
+    if configuration.kafka == "embedded":
+        lines.append("kafka: embedded is for `shadowdrift up`; proxy, exporter and topics need kafka.bootstrap_servers")
+    listening: dict[str, str] = {}
+    parts = (("proxy.listen", configuration.proxy.listen), ("proxy.admin", configuration.proxy.admin))
+    for setting, address in (*parts, ("exporter.listen", configuration.exporter.listen)):
+        port = address.rpartition(":")[2]
+        if port != "0" and port in listening:
+            lines.append(f"{setting} has port {port}, as {listening[port]} has; one machine needs different ones")
+        listening.setdefault(port, setting)
+    for index, model in enumerate(configuration.models):
+        if model.shadow == model.production:
+            lines.append(f"models[{index}].shadow is the version that serves, so nothing will be cloned")
+    return lines
 
 
 def _paths(configuration: Configuration) -> Iterator[str]:

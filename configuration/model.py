@@ -197,6 +197,10 @@ class Model(Section, frozen=True):
         named("name", self.name)
         if not self.path_prefix.startswith("/"):
             raise ValueError(f"path_prefix must begin with /, got {shown(self.path_prefix)}")
+        for path in self.inference.paths:
+            fixed, prefix = path.partition("*")[0], self.path_prefix.rstrip("/")
+            if not (fixed + "/").startswith(prefix + "/") and not ("*" in path and (prefix + "/").startswith(fixed)):
+                raise ValueError(f"inference.paths must lie below path_prefix {self.path_prefix}, got {shown(path)}")
         if not self.targets:
             raise ValueError("targets must name at least one version, got none")
         for version in self.targets:

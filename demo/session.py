@@ -40,9 +40,13 @@ def main(arguments: list[str]) -> int:
 
 async def _run(options: Options, as_json: bool, stop: asyncio.Event) -> list[str]:
     log_path = Path(tempfile.gettempdir()) / "shadowdrift-demo.log"
+    try:
+        log = log_path.open("wb")
+    except OSError as error:  # another user's, as a rule
+        raise Refusal(f"{log_path} cannot be written: {(error.strerror or str(error)).lower()}; set TMPDIR") from None
     shown = view(as_lines=as_json)
     try:
-        with log_path.open("wb") as log, tempfile.TemporaryDirectory(prefix="shadowdrift-demo-") as directory:
+        with log, tempfile.TemporaryDirectory(prefix="shadowdrift-demo-") as directory:
             observed, requests = await tell(options, Path(directory), log, shown, stop)
     finally:
         shown.close()

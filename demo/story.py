@@ -19,6 +19,7 @@ from demo.parts import WINDOW, everything, models
 from demo.readings import ROLES, Reading, scrape, unmeasured
 from demo.traffic import Traffic
 from demo.view import Progress, View
+from lifecycle.refusal import Refusal
 from reference.csv_rows import profile_of
 from reference.profile import Binning, save
 
@@ -186,11 +187,17 @@ class _Run:
         self._view.say("traffic has ended; waiting for the last events …")
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
-            self._proxy = await scrape(self._session, self._addresses["admin"])
-            self._exporter = await scrape(self._session, self._addresses["exporter"])
+            await self._look_at_both()
             if unmeasured(self._proxy, self._exporter) == 0 and not self._proxy.total("mirror_in_flight"):
                 break
             await asyncio.sleep(POLL_SECONDS)
         await asyncio.sleep(CACHE_SECONDS)
-        self._exporter = await scrape(self._session, self._addresses["exporter"])
+        await self._look_at_both()
         self._observed.at_rest(self._proxy, self._exporter)
+
+    async def _look_at_both(self) -> None:
+        try:
+            self._proxy = await scrape(self._session, self._addresses["admin"])
+            self._exporter = await scrape(self._session, self._addresses["exporter"])
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Refusal(f"a part has stopped telling its metrics: {str(error) or 'it does not answer'}") from None

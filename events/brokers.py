@@ -69,11 +69,11 @@ class Brokers:
         aiokafka says "Unable to bootstrap" for everything, a wrong password included; so we ask once more.
         """
         word: Obstacle = "unreachable"
-        line = f"no broker answers at {self.bootstrap_servers}"
+        line = f"no broker answers at {self.bootstrap_servers}; see kafka.bootstrap_servers"
         for host, port, _ in collect_hosts(self.bootstrap_servers):
             try:
                 connection = await create_conn(host, port, request_timeout_ms=_ASK_MS, **self._security())
-            except (KafkaError, OSError, TimeoutError) as error:
+            except (KafkaError, OSError, UnicodeError) as error:  # UnicodeError: a host such as `kafka..svc`
                 word, line = self._told(f"{host}:{port}", error)
                 if word != "unreachable":
                     break
@@ -94,4 +94,4 @@ class Brokers:
         if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
             text = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(cause)
             return "tls", f"{address}: the TLS handshake failed ({text}); see kafka.tls"
-        return "unreachable", f"no broker answers at {address}"
+        return "unreachable", f"no broker answers at {address}; see kafka.bootstrap_servers"

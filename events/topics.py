@@ -176,7 +176,7 @@ async def _admin(brokers: Brokers) -> AIOKafkaAdminClient:
     admin = AIOKafkaAdminClient(request_timeout_ms=15_000, **brokers.arguments())
     try:
         await admin.start()
-    except (KafkaError, OSError):
+    except (KafkaError, OSError, UnicodeError):
         await admin.close()
         raise TopicsError(*await brokers.obstacle()) from None
     return admin

@@ -136,11 +136,13 @@ class Collector:
             "Messages that wait to be read.",
             labelled(("topic", "partition"), lag),
         )
+        # A model that has gone to another process is that one's to tell of.
+        last = {key: at for key, at in self._intake.counters.last_event.items() if key[0] in self._intake.owned}
         yield Family(
             "drift_last_event_timestamp_seconds",
             "gauge",
             "The time of the latest accepted event, in seconds since 1970.",
-            labelled(("model", "role"), self._intake.counters.last_event),
+            labelled(("model", "role"), last),
         )
         yield Family(
             "shadowdrift_kafka_obstacle",

@@ -35,6 +35,8 @@ _SLICE_SECONDS: Final = 0.01
 """Decoding never holds the event loop for much longer than this, one message apart."""
 _COMMIT_SECONDS: Final = 5.0
 _CALL_SECONDS: Final = 15.0
+_SILENT_SECONDS: Final = 10.0
+"""A broker answers a fetch twice a second, also when there is nothing to read."""
 _STOP_SECONDS: Final = 2.0
 _BACKOFF_SECONDS: Final = (0.5, 10.0)
 
@@ -54,6 +56,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         self._ends: dict[TopicPartition, int] = {}
         self._sent_below: dict[TopicPartition, int] = {}
         self._commit: asyncio.Task[None] | None = None
+        self._heard: dict[TopicPartition, tuple[int | None, float]] = {}
+        """By partition, aiokafka's mark of the last answer to a fetch, and when we saw it change."""
+        self._stepping = False
+        """Whether messages are read one at a time, because one of the next cannot be read."""
+        self._skipped: TopicPartition | None = None
         self._waits_for: str | None = "Kafka"
         self.obstacle: Obstacle | None = None
         """What keeps it from Kafka, None while nothing does."""
@@ -80,13 +87,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             try:
                 await self._wait_for_topics()
                 await self._session()
-            except (KafkaError, topics.TopicsError, OSError, TimeoutError) as error:
+            except (KafkaError, topics.TopicsError, OSError, UnicodeError) as error:
+                # UnicodeError: a host that is no name, as in `kafka..svc`, which a resolver refuses in this manner.
                 if self._waits_for is None:  # it went well for a while
                     backoff = 0.0
                 if not backoff:
                     _log.warning(
                         "Kafka cannot be read; trying again until it can",
-                        extra={"fields": {"bootstrap_servers": str(self._brokers), "reason": str(error)}},
+                        extra={"fields": {**self._servers(), "reason": str(error) or type(error).__name__}},
                     )
                 self._waits_for = "Kafka"
                 self.obstacle = error.obstacle if isinstance(error, topics.TopicsError) else "unreachable"
@@ -117,7 +125,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             missing = sorted(TOPICS - counts.keys())
             self.obstacle = "topics" if missing else None
             if not missing:
-                self._intake.place(counts[topics.PRODUCTION])
+                self._move(counts[topics.PRODUCTION])
                 self._waits_for = "its partitions"
                 return
             self._waits_for = f"the topic {missing[0]}"
@@ -152,7 +160,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         commit_at = time.monotonic() + _COMMIT_SECONDS
         while True:
             generation = self._generation
-            batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+            batches = await self._poll(consumer)
             if self._placed != self._generation:
                 if self._assigned is None:
                     await asyncio.sleep(0.05)
@@ -161,9 +169,73 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             elif generation == self._generation:
                 for partition, records in batches.items():
                     await self._take(partition, records)
+                self._listen(consumer)
             if time.monotonic() >= commit_at:
                 commit_at = time.monotonic() + _COMMIT_SECONDS
                 self._commit_later(consumer)
+
+    def _listen(self, consumer: AIOKafkaConsumer) -> None:
+        """Notice a broker that has fallen silent: aiokafka asks it again and again and tells nobody."""
+        if self._placed != self._generation:
+            return
+        now = time.monotonic()
+        marks = {partition: consumer.last_poll_timestamp(partition) for partition in self._positions}
+        heard = self._heard
+        self._heard = {
+            partition: heard[partition] if partition in heard and heard[partition][0] == mark else (mark, now)
+            for partition, mark in marks.items()
+        }
+        silent = any(now - at > _SILENT_SECONDS for _, at in self._heard.values())
+        if silent and self.obstacle is None:
+            self.obstacle = "unreachable"
+            _log.warning("a broker does not answer; reading goes on when it does", extra={"fields": self._servers()})
+        elif not silent and self.obstacle is not None:
+            self.obstacle = None
+            _log.info("Kafka can be read", extra={"fields": self._servers()})
+
+    def _servers(self) -> dict[str, str]:
+        return {"bootstrap_servers": str(self._brokers)}
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
+        if self._stepping and self._placed == self._generation:
+            return await self._step(consumer)
+        try:
+            batches: dict[TopicPartition, list[Any]] = await consumer.getmany(
+                timeout_ms=_POLL_MS, max_records=_POLL_RECORDS
+            )
+        except ValueError:  # a header whose name is not UTF-8; aiokafka does not say where
+            self._stepping, self._skipped = True, None
+            if self._placed == self._generation:
+                for partition, position in self._positions.items():
+                    consumer.seek(partition, position)
+            return {}
+        return batches
+
+    async def _step(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
+        """The next message of each partition; one that cannot be read is left out, with what follows in its batch."""
+        generation = self._generation
+        batches: dict[TopicPartition, list[Any]] = {}
+        for partition, position in list(self._positions.items()):
+            try:
+                batches |= await consumer.getmany(partition, timeout_ms=0, max_records=1)
+            except ValueError as error:
+                if generation != self._generation:
+                    return {}
+                self._intake.leave_out(
+                    partition.topic,
+                    partition.partition,
+                    position,
+                    str(error),
+                    repeated=position < self._sent_below.get(partition, 0),
+                )
+                self._positions[partition] = position + 1
+                consumer.seek(partition, position + 1)
+                self._skipped = partition
+        if self._skipped in batches:
+            self._stepping = False
+        if not batches:
+            await asyncio.sleep(0.01)
+        return batches
 
     async def _take(self, partition: TopicPartition, records: list[Any]) -> None:
         """Hand over the records in slices, and leave off when the assignment changes meanwhile."""
@@ -193,6 +265,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
                 consumer.seek(partition, self._positions[partition])
         if self._generation == generation:
             self._placed = generation
+            self._stepping = False
+            self._heard = {}
             self._waits_for = None
             numbers = sorted(partition.partition for partition in assigned if partition.topic == topics.PRODUCTION)
             _log.info("partitions assigned", extra={"fields": {"partitions": numbers}})
@@ -205,7 +279,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         unequal = topics.unequal_partitions(counts)
         if unequal:
             raise Refusal(unequal)
-        if self._intake.place(counts[topics.PRODUCTION]):
+        self._move(counts[topics.PRODUCTION])
+
+    def _move(self, partitions: int) -> None:
+        """Where models belong to other partitions than before, their windows have gone, and so nothing is read on."""
+        if self._intake.place(partitions):
             self._positions.clear()
 
     def _begin(self, partition: TopicPartition, begin: int, end: int) -> None:

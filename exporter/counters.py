@@ -14,7 +14,7 @@ from events.codec import RejectReason
 from events.inference import ROLES
 from events.topics import PRODUCTION, REJECTED, SHADOW
 
-Reason = RejectReason | Literal["event_type", "wrong_topic", "unknown_model", "foreign_twice"]
+Reason = RejectReason | Literal["event_type", "wrong_topic", "unknown_model", "foreign_twice", "unreadable"]
 
 REASONS: Final[tuple[str, ...]] = (
     *get_args(RejectReason),
@@ -22,6 +22,7 @@ REASONS: Final[tuple[str, ...]] = (
     "wrong_topic",
     "unknown_model",
     "foreign_twice",
+    "unreadable",
 )
 
 

@@ -102,6 +102,13 @@ class Intake:
             self.counters.not_in_reference[state.measured.name] += state.flush()
         return position + 1
 
+    def leave_out(self, topic: str, partition: int, offset: int, why: str, *, repeated: bool) -> None:
+        """Count a message that the client library could not read; there is nothing to keep of it but where it lies."""
+        self.counters.consumed[topic] += 1
+        self.counters.rejected["unreadable"] += 1
+        if not repeated:
+            self._post(Message(REJECTED, None, b"", rejected_headers("unreadable", why, topic, partition, offset)))
+
     def _take_one(self, record: Record, touched: dict[str, ModelState], repeated: bool) -> None:
         counters = self.counters
         counters.consumed[record.topic] += 1
@@ -149,7 +156,9 @@ class Intake:
 
     def _keep(self, record: Record, reason: str, text: str) -> None:
         headers = rejected_headers(reason, text, record.topic, record.partition, record.offset)
-        self._post(Message(REJECTED, record.key, record.value, [*record.headers, *headers]))
+        # Kafka's client sends no message that has neither key nor value.
+        value = b"" if record.key is None and record.value is None else record.value
+        self._post(Message(REJECTED, record.key, value, [*record.headers, *headers]))
 
     def _post(self, message: Message) -> None:
         if not self._send(message):

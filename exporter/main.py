@@ -21,6 +21,7 @@ from reference.profile import load_for
 _log = logging.getLogger("shadowdrift.exporter")
 
 _STOP_SECONDS = 4.0
+_SEND_SECONDS = 2.0
 
 
 async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
@@ -40,14 +41,14 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         address = await server.start("exporter.listen", settings.listen)
         tether.announce({"exporter": f"http://{address}"})
         _log.info("exporter listens", extra={"fields": {"address": str(address)}})
-        tasks += [
-            asyncio.create_task(stop.wait(), name="stop"),
-            asyncio.create_task(consumer.run(), name="consume"),
-            asyncio.create_task(outbox.run(), name="send on"),
-        ]
+        reading = asyncio.create_task(consumer.run(), name="consume")
+        sending = asyncio.create_task(outbox.run(), name="send on")
+        tasks += [asyncio.create_task(stop.wait(), name="stop"), reading, sending]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        await _end([reading])
+        await outbox.finish(_SEND_SECONDS)  # its offset may be committed: no other run would send it
     finally:
         await _end(tasks)
         await server.stop()

@@ -36,7 +36,8 @@ class Message:
     partition: int | None = None
 
     def __len__(self) -> int:
-        return len(self.key or b"") + len(self.value or b"")
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
 
 
 class Outbox:
@@ -48,6 +49,8 @@ class Outbox:
         self._queue: deque[Message] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
 
     def put(self, message: Message) -> bool:
         """Take a message to send; False, and the caller counts, when the queue is full."""
@@ -56,6 +59,7 @@ class Outbox:
         self._queue.append(message)
         self._bytes += len(message)
         self._filled.set()
+        self._emptied.clear()
         return True
 
     async def run(self) -> None:
@@ -86,6 +90,15 @@ class Outbox:
         """How many messages wait."""
         return len(self._queue)
 
+    async def finish(self, within: float) -> None:
+        """Wait until all is sent, for at most `within` seconds; what is left then will not be kept, and is counted."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._emptied.wait()
+        if self._queue:
+            self._unkept.update(message.topic for message in self._queue)
+            _log.warning("events could not be sent on before the stop", extra={"fields": {"events": len(self._queue)}})
+
     async def _send_batch(self, producer: AIOKafkaProducer) -> None:
         """Send up to 200 messages; they leave the queue when their fate is known."""
         await self._filled.wait()
@@ -103,6 +116,7 @@ class Outbox:
             )
         if not self._queue:
             self._filled.clear()
+            self._emptied.set()
 
     async def _send(self, producer: AIOKafkaProducer, message: Message) -> None:
         await asyncio.wait_for(

@@ -25,6 +25,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str]) -> int:
     """Write the profile and tell what is in it. Raises `Refusal`, one line, for what the user has to mend."""
     given = _parser().parse_args(arguments)
+    if Path(given.output).exists() and Path(given.csv).exists() and Path(given.output).samefile(given.csv):
+        raise Refusal(f"profile: --output {given.output} is the training data itself; name another file")
     binning = _binning(given.bins, given.binning, (given.range[0], given.range[1]))
     result = profile_of(Path(given.csv), binning, dict(given.kind), given.description)
     save(result.profile, Path(given.output), "--output")

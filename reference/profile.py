@@ -150,7 +150,10 @@ def load(path: Path, setting: str = "") -> Profile:
         raise Refusal(f"{prefix}{path} cannot be read: {reason}; {remedy}") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         text = " ".join(str(error).split())
-        raise Refusal(f"{prefix}{path} is not a reference profile of format {FORMAT}: {text}; {remedy}") from None
+        raise Refusal(
+            f"{prefix}{path} is not a reference profile of format {FORMAT}: {text}; "
+            "name one that `shadowdrift profile` has made"
+        ) from None
 
 
 def save(profile: Profile, path: Path, setting: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from configuration import Configuration, load
 from configuration.ahead import without_effect
-from configuration.option import parser
+from configuration.option import DEFAULT_FILE, parser
 from configuration.reading import convert
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> int:
     made.add_argument("--reference", metavar="FILE", help="the reference profile, beside --production")
     made.add_argument("--listen", metavar="HOST:PORT", help="where clients connect, beside --production (0.0.0.0:8080)")
     made.add_argument("--fraction", type=float, metavar="SHARE", help="of the requests to clone, beside --production (0.05)")  # fmt: skip # noqa: E501
+    made.set_defaults(config=None)
     options = made.parse_args(arguments)
     configuration = _from_options(options) if options.production else _from_file(options)
     for line in _notices(configuration):
@@ -39,13 +40,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _from_file(options: Namespace) -> Configuration:
+    file = options.config or Path(DEFAULT_FILE)
     for name in ("shadow", "reference", "listen", "fraction"):
         if getattr(options, name) is not None:
-            raise Refusal(f"--{name} goes with --production; without it, {options.config} holds that setting")
-    return load(options.config)
+            raise Refusal(f"--{name} goes with --production; without it, {file} holds that setting")
+    return load(file)
 
 
 def _from_options(options: Namespace) -> Configuration:
+    if options.config is not None:
+        raise Refusal(f"--production goes without a file; leave out --config {options.config} or --production")
     targets: dict[str, Any] = {"production": {"url": options.production}}
     model: dict[str, Any] = {"name": "model", "targets": targets, "production": "production"}
     if options.shadow:
@@ -81,7 +85,7 @@ async def _up(configuration: Configuration, stop: asyncio.Event) -> None:
         addresses = tree.addresses
         sys.stderr.write(
             f"shadowdrift: serves at {addresses['proxy']}; metrics at {addresses['admin']}/metrics and "
-            f"{addresses['exporter']}/metrics; Ctrl-C stops it\n"
+            f"{addresses['exporter']}/metrics; Kafka at {addresses['kafka']}; Ctrl-C stops it\n"
         )
         ended = asyncio.create_task(tree.until_one_ends())
         stopping = asyncio.create_task(stop.wait())

@@ -11,7 +11,19 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cli.main import main
-from events.topics import LABELS, PRODUCTION, REJECTED, SHADOW, STATE, TOPIC_OF_ROLE, TOPICS, unequal_partitions
+from events.brokers import Brokers
+from events.topics import (
+    LABELS,
+    PRODUCTION,
+    REJECTED,
+    SHADOW,
+    STATE,
+    TOPIC_OF_ROLE,
+    TOPICS,
+    TopicsError,
+    check,
+    unequal_partitions,
+)
 from tests.support.kafka import Kafka
 from tests.support.topics import create_topics, delete_topics
 from tests.support.waiting import until
@@ -221,3 +233,9 @@ def test_equal_counts_are_no_complaint() -> None:
     assert unequal_partitions({"b": 3, "a": 4}) == (
         "topics must have the same number of partitions, but a has 4, b has 3; make the smaller ones larger"
     )
+
+
+async def test_a_broker_whose_name_no_resolver_takes_is_told_in_one_line():
+    """An empty label is a ValueError to Python, not an error of the network."""
+    with pytest.raises(TopicsError, match=r"^no broker answers at kafka\.\.svc:9092; see kafka\.bootstrap_servers$"):
+        await check(Brokers("kafka..svc:9092"))

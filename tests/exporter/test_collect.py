@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.collect import Collector
 from exporter.exposition import Family, exposition
-from tests.exporter.making import Desk, event, model, profile, record
+from tests.exporter.making import PARTITIONS, Desk, event, model, profile, record
 
 GOOD = {"amount": 0.5, "country": "DE"}
 HOSTILE = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -51,6 +51,19 @@ def scrape(desk, lag=None, now=1_790_000_000.0):
 def of(samples, name, **labels):
     """The values of a metric whose labels include these."""
     return [value for key, value in samples.items() if key[0] == name and labels.items() <= dict(key[1:]).items()]
+
+
+def test_gauges_of_a_model_end_when_another_process_owns_it():
+    """One owner for each series; counters stay, since they tell what this process has done."""
+    desk = Desk()
+    desk.take(record(event(GOOD)))
+    assert of(scrape(desk), "drift_last_event_timestamp_seconds")
+    for partition in range(PARTITIONS):
+        desk.intake.disown(partition)
+    samples = scrape(desk)
+    assert not of(samples, "drift_last_event_timestamp_seconds")
+    assert not of(samples, "drift_window_instances")
+    assert of(samples, "drift_events_total", role="production") == [1.0]
 
 
 def test_counters_of_configured_models_stand_at_zero_from_the_start():

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from prometheus_client.parser import text_string_to_metric_families
 
 from configuration.sections import Configuration, Exporter, Kafka
@@ -17,10 +18,11 @@ from events.codec import encode
 from events.headers import header, inference_headers
 from events.ids import partition_of
 from events.topics import PRODUCTION, REJECTED, SHADOW, TOPIC_OF_ROLE, create
+from exporter.consume import Consumer
 from exporter.main import serve
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
-from tests.exporter.making import PARTITIONS, event, model, profile
+from tests.exporter.making import PARTITIONS, Desk, event, model, profile
 from tests.support.development import development_broker
 from tests.support.waiting import until
 
@@ -314,10 +316,12 @@ async def test_a_broker_that_dies_and_comes_back_is_read_on(own_kafka, exporter)
     await send(servers, *traffic(20))
     await running.sees("drift_events_total", *[20.0] * 8)
     own_kafka.kill()
+    await running.sees("shadowdrift_kafka_obstacle", 1.0, reason="unreachable")
     assert await running.values("drift_window_instances") == [20.0] * 8
     await asyncio.to_thread(own_kafka.start)
     await send(servers, *traffic(5))
     await running.sees("drift_events_total", *[25.0] * 8, within=60)
+    await running.sees("shadowdrift_kafka_obstacle", 0.0, reason="unreachable")
     own_kafka.kill()
     await running.stop()
 
@@ -332,6 +336,71 @@ async def test_the_development_broker_is_read_like_a_real_one(exporter):
         await running.sees("drift_events_rejected_total", 1.0, reason="json")
         await rejected(servers, 1)
         await running.stop()
+
+
+class NotUtf8(str):
+    """A header's name as a client in another language may write it."""
+
+    __slots__ = ()
+
+    def encode(self, *_):
+        """Two bytes that no text begins with."""
+        return b"\xff\xfe"
+
+
+async def test_a_message_that_the_client_cannot_decode_is_left_out(exporter, monkeypatch):
+    """It names no place and would come again with every start; what lies before and behind it is measured."""
+    async with development_broker() as servers:
+        running = await exporter(servers, names=("fraud",))
+        await running.ready()
+        await send(servers, *traffic(10, ["fraud"]))
+        with monkeypatch.context() as patched:
+            for module in ("message_accumulator", "producer"):
+                patched.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+            fraud = partition_of("fraud", PARTITIONS)
+            await send(servers, values=[(PRODUCTION, fraud, b"{", [(NotUtf8(), b"")])])
+        await send(servers, *traffic(10, ["fraud"]))
+        await running.sees("drift_events_total", 20.0, 20.0)
+        await running.sees("drift_events_rejected_total", 1.0, reason="unreadable")
+        await running.sees("drift_consumer_lag_events", *[0.0] * 8)
+        (kept,) = await rejected(servers, 1)
+        assert header(kept.headers, "shadowdrift_source") == f"{PRODUCTION}/{fraud}/10"
+        await send(servers, *traffic(10, ["fraud"]))
+        await running.sees("drift_events_total", 30.0, 30.0)
+
+
+async def test_a_message_read_just_before_the_stop_is_kept_aside(exporter):
+    """Its offset is committed, so the next run will not send it."""
+    async with development_broker() as servers:
+        running = await exporter(servers)
+        await running.ready()
+        await send(servers, values=[(PRODUCTION, 0, b"{", [])])
+        await running.sees("drift_events_rejected_total", 1.0, reason="json")
+        await running.stop()
+        assert [kept.value for kept in await rejected(servers, 1)] == [b"{"]
+
+
+async def test_a_broker_whose_name_no_resolver_takes_is_waited_for(exporter):
+    """An empty label is a ValueError to Python, not an error of the network."""
+    running = await exporter("kafka..svc:9092")
+    await asyncio.sleep(0.5)
+    assert await running.get("/-/ready") == (503, "waits for Kafka\n")
+    assert await running.values("shadowdrift_kafka_obstacle", reason="unreachable") == [1.0]
+    await running.stop()
+
+
+async def test_topics_made_anew_with_fewer_partitions_meanwhile_begin_anew():
+    """While no broker was reached: positions of the old ones would leave their models without windows."""
+    names = ("fraud", "spam", "churn", "price")
+    desk = Desk(*[model(name, path_prefix=f"/{name}") for name in names])
+    consumer = Consumer(Brokers(NOBODY), desk.intake)
+    old = {TopicPartition(topic, number) for topic in (PRODUCTION, SHADOW) for number in range(PARTITIONS)}
+    consumer._positions = dict.fromkeys(old, 5)
+    consumer._move(PARTITIONS - 1)
+    for number in range(PARTITIONS - 1):
+        for topic in (PRODUCTION, SHADOW):
+            consumer._begin(TopicPartition(topic, number), 0, 10)
+    assert desk.intake.owned.keys() == set(names)
 
 
 async def test_a_missing_profile_refuses_the_start(tmp_path):
