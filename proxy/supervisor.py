@@ -175,7 +175,7 @@ async def _reachable(host: str, port: int) -> bool:
     try:
         async with asyncio.timeout(PROBE_SECONDS * 4):
             _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, UnicodeError):  # UnicodeError: a host name that cannot be one
         return False
     writer.close()
     return True

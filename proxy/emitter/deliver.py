@@ -23,6 +23,9 @@ from proxy.emitter.link import BATCH_BYTES, Link
 from proxy.emitter.queue import EventQueue, Queues
 
 RETRY_SECONDS: Final = 1.0
+_LINK: Final = ""
+"""What is told of the link itself, and not of one topic."""
+
 _WAITING: Final = "Kafka does not take events; they wait"
 
 _log = logging.getLogger("shadowdrift.emitter")
@@ -38,7 +41,7 @@ class Delivery:
         self._link: Link | None = None
         self._changing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._told = ""
+        self._told: dict[str, tuple[Obstacle, str]] = {}
 
     def start(self) -> None:
         """Deliver from now on."""
@@ -85,14 +88,14 @@ class Delivery:
                 # have the same cure, and this task must outlive them.
                 if link is self._link:
                     why = f"{topic}: {error or type(error).__name__}"
-                    self._tell("Kafka refused a batch; it is sent again", "unreachable", why)
+                    self._tell(topic, "Kafka refused a batch; it is sent again", "unreachable", why)
                     await self._unlink(link)
                     await asyncio.sleep(RETRY_SECONDS)
             else:
                 suspects = max(0, suspects - count)
                 queue.remove(count)
                 self._count(model, role, queue, "events_delivered_total", count=count)
-                self._tell("Kafka takes events")
+                self._clear(topic)
 
     async def _linked(self) -> Link:
         """The link to Kafka, once the brokers answer and the topics are there."""
@@ -106,8 +109,9 @@ class Delivery:
                     raise
                 if obstacle is None:
                     self._link = link
+                    self._clear(_LINK)
                 else:
-                    self._tell(_WAITING, *obstacle)
+                    self._tell(_LINK, _WAITING, *obstacle)
                     await link.close()
                     await asyncio.sleep(RETRY_SECONDS)
             return self._link
@@ -120,17 +124,26 @@ class Delivery:
                 await link.close()
 
     def _silence(self, topic: str) -> None:
-        self._tell(_WAITING, "unreachable", f"{topic}: no acknowledgement")
+        self._tell(topic, _WAITING, "unreachable", f"{topic}: no acknowledgement")
 
-    def _tell(self, message: str, obstacle: Obstacle | None = None, why: str = "") -> None:
-        """Log a change, once, and show what stands between us and Kafka."""
-        if why == self._told:
-            return
-        self._told = why
-        _log.log(logging.WARNING if why else logging.INFO, message, extra={"fields": {"why": why} if why else {}})
+    def _tell(self, about: str, message: str, obstacle: Obstacle, why: str) -> None:
+        """Log what stands between us and Kafka, once for each topic (or for the link itself), and show it."""
+        if self._told.get(about) != (obstacle, why):
+            self._told[about] = (obstacle, why)
+            _log.warning(message, extra={"fields": {"why": why}})
+            self._show_obstacles()
+
+    def _clear(self, about: str) -> None:
+        """Nothing stands between us and Kafka any more, as far as this topic or the link is concerned."""
+        if self._told.pop(about, None) is not None:
+            _log.info("Kafka takes events again", extra={"fields": {"topic": about} if about else {}})
+            self._show_obstacles()
+
+    def _show_obstacles(self) -> None:
+        standing = {obstacle for obstacle, _ in self._told.values()}
         for word in OBSTACLES:
             place = self._counters.layout.place("shadowdrift_kafka_obstacle", "emitter", word)
-            self._counters.cells[place] = int(word == obstacle)
+            self._counters.cells[place] = int(word in standing)
         self._counters.changed()
 
     def _lose(self, model: str, role: Role, queue: EventQueue, count: int, reason: str) -> None:

@@ -49,7 +49,7 @@ class Link:
                 counts = {topic: len(await self.producer.partitions_for(topic)) for topic in TOPIC_OF_ROLE.values()}
         except UnknownTopicOrPartitionError:
             return "topics", "the topics are missing; `shadowdrift topics --create` makes them"
-        except (KafkaError, OSError):
+        except Exception:  # whatever it is, also a host name that cannot be one: what waits must outlive it
             return await self._brokers.obstacle()
         self.partitions = min(counts.values())
         unequal = unequal_partitions(counts)

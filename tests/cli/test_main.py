@@ -241,3 +241,34 @@ sys.exit(code)"""
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_check_notes_what_is_allowed_and_probably_not_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shadow that is production, two parts on one port, a broker that only `up` starts."""
+    config = tmp_path / "shadowdrift.yaml"
+    config.write_text(
+        "kafka: embedded\nproxy: {listen: '127.0.0.1:9108'}\n"
+        "models: [{name: fraud, targets: {v1: {url: 'http://127.0.0.1:1'}}, production: v1, shadow: v1}]\n"
+    )
+    assert main(["check", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "note: kafka: embedded is for `shadowdrift up`" in out
+    assert "note: exporter.listen has port 9108, as proxy.listen has" in out
+    assert "note: models[0].shadow is the version that serves" in out
+
+
+def test_up_takes_a_file_or_a_production_url_and_not_both(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that would be ignored is refused."""
+    assert main(["up", "--config", "x.yaml", "--production", "http://127.0.0.1:1"]) == 2
+    assert capsys.readouterr().err == (
+        "shadowdrift: --production goes without a file; leave out --config x.yaml or --production\n"
+    )
+
+
+def test_a_profile_never_overwrites_its_training_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever name the data is given by."""
+    data = tmp_path / "train.csv"
+    data.write_text("a\n1.5\n2.5\n")
+    assert main(["profile", str(data), "--output", f"{tmp_path}/./train.csv"]) == 2
+    assert "is the training data itself" in capsys.readouterr().err
+    assert data.read_text() == "a\n1.5\n2.5\n"

@@ -155,6 +155,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a method in small letters": (model("inference: {methods: [post]}"), "models[0].inference.methods must be names such as POST, got 'post'"),
     "a path without a slash": (model("inference: {paths: [predict]}"), "models[0].inference.paths must begin with /, got 'predict'"),
     "a prefix without a slash": (model("path_prefix: fraud"), "models[0].path_prefix must begin with /, got 'fraud'"),
+    "an inference outside the prefix": (model("path_prefix: /f\n    inference: {paths: [/predict]}"), "models[0].inference.paths must lie below path_prefix /f, got '/predict'"),
     # what must fit together
     "no model": ("kafka: embedded\nmodels: []\n", "models must name at least one model, got none"),
     "no target": (targets("{}"), "models[0].targets must name at least one version, got none"),

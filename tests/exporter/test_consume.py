@@ -142,9 +142,9 @@ async def topics(kafka):
         yield kafka.bootstrap_servers
 
 
-async def send(servers, *made, values=()):
+async def send(servers, *made, values=(), compression=None):
     """Send events as the emitter does, and raw (topic, partition, value, headers)."""
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", compression_type=compression)
     await producer.start()
     try:
         for each in made:
@@ -234,6 +234,16 @@ async def group_offset(servers, partition):
         return next((found.offset for at, found in offsets.items() if at == (PRODUCTION, partition)), None)
     finally:
         await admin.close()
+
+
+async def test_batches_are_read_whatever_compresses_them(topics, exporter):
+    """A topic's `compression.type`, or another producer's choice, is none of the exporter's business."""
+    running = await exporter(topics)
+    await running.ready()
+    sent = traffic(8)
+    for index, compression in enumerate(("gzip", "snappy", "lz4", "zstd")):
+        await send(topics, *sent[index::4], compression=compression)
+    await running.sees("drift_events_total", *[8.0] * 8)
 
 
 async def test_a_second_exporter_takes_its_share_and_gives_it_back(topics, exporter):

@@ -292,3 +292,23 @@ async def test_kafka_away_at_the_start_and_killed_in_between_costs_nothing(own_k
         assert sum(sent.number("events_lost_total", *LABELS, reason) for reason in LOSS_REASONS) == 0
     seen = order(await read(own_kafka, PRODUCTION, 1500))
     assert list(dict.fromkeys(seen)) == list(range(1500))
+
+
+async def test_two_topics_with_troubles_of_their_own_are_each_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One topic that goes well again leaves the other's trouble on the gauge, and no line comes twice."""
+    line = Line("127.0.0.1:1")
+    caplog.set_level(logging.INFO, "shadowdrift.emitter")
+
+    def shown() -> list[int]:
+        return [line.number("shadowdrift_kafka_obstacle", "emitter", word) for word in ("unreachable", "topics")]
+
+    for _ in range(3):
+        line.delivery._tell(PRODUCTION, "waits", "unreachable", "silent")
+        line.delivery._tell(SHADOW, "waits", "topics", "missing")
+    assert shown() == [1, 1]
+    line.delivery._clear(PRODUCTION)
+    assert shown() == [0, 1]
+    line.delivery._clear(SHADOW)
+    assert shown() == [0, 0]
+    assert [record.message for record in caplog.records].count("waits") == 2
+    assert len(caplog.records) == 4

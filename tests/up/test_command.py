@@ -20,7 +20,9 @@ from tests.support.waiting import until
 
 PROC = Path("/proc")
 MARK = "SHADOWDRIFT_TEST"
-SERVES = re.compile(r"shadowdrift: serves at (\S+); metrics at (\S+)/metrics and (\S+)/metrics; Ctrl-C stops it")
+SERVES = re.compile(
+    r"shadowdrift: serves at (\S+); metrics at (\S+)/metrics and (\S+)/metrics; Kafka at \S+; Ctrl-C stops it"
+)
 NOTICES = [
     "shadowdrift: the embedded broker keeps about 5 MiB a partition, in memory: it is for development",
     (
