@@ -16,8 +16,6 @@ def without_effect(configuration: Configuration) -> list[str]:
 def slips(configuration: Configuration) -> list[str]:
     """One line for each thing that is allowed and probably not meant."""
     lines = []
-    if configuration.kafka == "embedded":
-        lines.append("kafka: embedded is for `shadowdrift up`; proxy, exporter and topics need kafka.bootstrap_servers")
     listening: dict[str, str] = {}
     parts = (("proxy.listen", configuration.proxy.listen), ("proxy.admin", configuration.proxy.admin))
     for setting, address in (*parts, ("exporter.listen", configuration.exporter.listen)):

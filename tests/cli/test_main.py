@@ -244,7 +244,7 @@ sys.exit(code)"""
 
 
 def test_check_notes_what_is_allowed_and_probably_not_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A shadow that is production, two parts on one port, a broker that only `up` starts."""
+    """A shadow that is production, two parts on one port."""
     config = tmp_path / "shadowdrift.yaml"
     config.write_text(
         "kafka: embedded\nproxy: {listen: '127.0.0.1:9108'}\n"
@@ -252,7 +252,6 @@ def test_check_notes_what_is_allowed_and_probably_not_meant(tmp_path: Path, caps
     )
     assert main(["check", "--config", str(config)]) == 0
     out = capsys.readouterr().out
-    assert "note: kafka: embedded is for `shadowdrift up`" in out
     assert "note: exporter.listen has port 9108, as proxy.listen has" in out
     assert "note: models[0].shadow is the version that serves" in out
 

@@ -29,6 +29,7 @@ def document(
     **model: Any,
 ) -> dict[str, Any]:
     """A configuration of one model, `fraud`: v2 serves, v1 is the shadow; keywords replace sections."""
+    model.setdefault("mirror", {"fraction": 0})  # request ids are random: a test that wants clones says how many
     targets = {"v2": {"url": production, **(target or {})}}
     if shadow is not None:
         targets["v1"] = {"url": shadow}
