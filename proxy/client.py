@@ -57,7 +57,6 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._loop = plane.loop
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._pipeline: deque[Exchange | _Refusal] = deque()

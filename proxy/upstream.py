@@ -53,7 +53,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._loop = pool.loop
         self.caller: Caller | None = None
         self.reused = False
         self.answered = False  # whether any byte of the current answer has come

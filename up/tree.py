@@ -41,7 +41,7 @@ class Tree:
         file = self._directory / "resolved.yaml"
         file.touch(mode=0o600)
         file.write_text(resolved_document(configuration))
-        # The exporter first: it then stands at the topics' ends before the first event is written.
+        # The exporter first: it has begun to join its group when the first event is written.
         for part in ("exporter", "proxy"):
             child = await self._child(part, "cli.main", part, "--config", str(file))
             announced: dict[str, Any] = await child.ready()

@@ -393,9 +393,8 @@ async def test_a_message_read_just_before_the_stop_is_kept_aside(exporter):
 async def test_a_broker_whose_name_no_resolver_takes_is_waited_for(exporter):
     """An empty label is a ValueError to Python, not an error of the network."""
     running = await exporter("kafka..svc:9092")
-    await asyncio.sleep(0.5)
+    await running.sees("shadowdrift_kafka_obstacle", 1.0, reason="unreachable")
     assert await running.get("/-/ready") == (503, "waits for Kafka\n")
-    assert await running.values("shadowdrift_kafka_obstacle", reason="unreachable") == [1.0]
     await running.stop()
 
 
