@@ -32,6 +32,7 @@ _JVM = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Dlog4j2.co
 
 # Below every system's range of ephemeral ports, or a client's connection may sit on the port when a broker comes back.
 _PORTS = range(20_000, 30_000)
+_handed_out: set[int] = set()
 
 
 Settings = Mapping[str, str] | Callable[[Mapping[str, str]], Mapping[str, str]]
@@ -260,9 +261,13 @@ def _first_error(log: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports that nobody listens on now, and that no earlier call was given: its caller may not listen there yet.
+
+    (An nginx that got the port of the proxy it was to forward to forwarded to itself, a thousand times over.)
+    """
     found: set[int] = set()
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+    fresh = [port for port in _PORTS if port not in _handed_out]
+    for port in random.SystemRandom().sample(fresh, len(fresh)):
         with socket.socket() as probe:
             # As the broker itself does, or the rests of a former life's connections would count as taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -272,6 +277,7 @@ def free_ports(count: int) -> list[int]:
                 continue
         found.add(port)
         if len(found) == count:
+            _handed_out.update(found)
             return sorted(found)
     raise RuntimeError(f"no {count} free ports among {_PORTS.start} to {_PORTS.stop - 1}")
 

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from tests.support.kafka import Kafka, KafkaEndedError
+from tests.support.kafka import Kafka, KafkaEndedError, free_ports
 from tests.support.processes import gone
 from tests.support.topics import create_topics, topics
 from tests.support.waiting import until, until_sync
@@ -110,3 +110,9 @@ def test_the_broker_dies_with_the_process_that_started_it(tmp_path: Path) -> Non
         os.kill(broker, 0)
         owner.send_signal(signal.SIGKILL)
     until_sync(lambda: gone(broker), what="the broker's end")
+
+
+def test_no_port_is_handed_out_twice() -> None:
+    """Nobody listens on the first ones yet, so the system would call them free again."""
+    ports = [port for _ in range(300) for port in free_ports(2)]
+    assert len(set(ports)) == len(ports)
