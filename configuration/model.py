@@ -38,6 +38,19 @@ class Probe(Section, frozen=True):
     schema: str
 
 
+class Breaker(Section, frozen=True):
+    """When calls that fail are made no more: at `failures` of the last `calls`, for `open_for`; then one tries."""
+
+    calls: int = 20
+    failures: int = 10
+    open_for: Duration = Duration(5)
+
+    def __post_init__(self) -> None:
+        between(self, "calls", 1, 10_000)
+        between(self, "failures", 1, self.calls)
+        between(self, "open_for", 0.001, 3600)
+
+
 class Target(Section, frozen=True):
     """One version of the model; `timeout` is the longest wait for its answer's head, and then between pieces of it."""
 

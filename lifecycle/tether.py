@@ -1,7 +1,8 @@
 """A parent process and its child, held together by one socket pair.
 
-The child says once that it is ready; each end notices at once when the other is gone, however it ended, because the
-kernel closes the socket. So no child outlives its parent, and no parent waits for a child that has died.
+The child says once that it is ready, and the parent may tell it things from then on; each end notices at once when the
+other is gone, however it ended, because the kernel closes the socket. So no child outlives its parent, and no parent
+waits for a child that has died.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
@@ -88,6 +89,10 @@ class Child:
         announced: dict[str, Any] = msgspec.json.decode(line)
         return announced
 
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Hand the child a message, for the function it gave to `Tether.listen`; in order, and nobody waits."""
+        self._writer.write(msgspec.json.encode(dict(message)) + b"\n")
+
     async def stop(self, within: float) -> bool:
         """Ask it to end, and kill it when it has not after `within` seconds; whether it ended by itself."""
         with contextlib.suppress(ProcessLookupError):
@@ -108,6 +113,8 @@ class Tether:
         self._connection = connection
         self.instructions = instructions
         """What the parent handed over at the start; empty without a parent."""
+        self._told = bytearray()
+        self._listener: Callable[[dict[str, Any]], None] | None = None
 
     @classmethod
     def take(cls) -> Tether:
@@ -124,8 +131,19 @@ class Tether:
             with contextlib.suppress(OSError):
                 self._connection.sendall(msgspec.json.encode(dict(what)) + b"\n")
 
+    def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Call it with every message of the parent's, beginning with those that have come already."""
+        self._listener = listener
+        self._hear()
+
+    def _hear(self) -> None:
+        while self._listener is not None and (end := self._told.find(b"\n")) >= 0:
+            message = msgspec.json.decode(self._told[:end])
+            del self._told[: end + 1]
+            self._listener(message)
+
     def watch(self, on_parent_gone: asyncio.Event) -> None:
-        """Set the event when the parent is gone."""
+        """Set the event when the parent is gone, and take what it tells meanwhile."""
         if self._connection is None:
             return
         loop, connection = asyncio.get_running_loop(), self._connection
@@ -134,10 +152,15 @@ class Tether:
         def readable() -> None:
             with contextlib.suppress(BlockingIOError):
                 try:
-                    gone = not connection.recv(4096)
+                    heard = connection.recv(65536)
+                except BlockingIOError:
+                    raise
                 except OSError:
-                    gone = True
-                if gone:
+                    heard = b""
+                if heard:
+                    self._told += heard
+                    self._hear()
+                else:
                     loop.remove_reader(connection)
                     on_parent_gone.set()
 
