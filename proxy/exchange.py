@@ -80,6 +80,7 @@ class Exchange:
         "inference",
         "plan",
         "request_id",
+        "serving",
         "time",
     )
 
@@ -93,7 +94,8 @@ class Exchange:
         self.request_id = head.request_id or self.id.encode()
         self.time = time()
         self._started = monotonic()
-        self.deadline = self._started + plan.timeout
+        self.serving = serving = plan.route(self.request_id)
+        self.deadline = self._started + serving.timeout
         self.ended = False
         self.abandoned = False
         self.inference = plan.is_inference(head)
@@ -116,7 +118,7 @@ class Exchange:
         self._first_byte = 0.0
         self._rechunk = False
         if self.inference:
-            plane.counters.cells[plan.places.in_flight] += 1
+            plane.counters.cells[serving.places.in_flight] += 1
             plane.counters.changed()
         if self.chosen:
             plane.mirror.choose(plan)
@@ -129,7 +131,7 @@ class Exchange:
     def start(self) -> None:
         """Ask for a connection: it is this exchange's turn."""
         self._touch()
-        self.plan.production.acquire(self)
+        self.serving.pool.acquire(self)
 
     # From the client.
 
@@ -177,13 +179,13 @@ class Exchange:
             connection.discard()
             return
         self._connection = connection
-        head, pool = self.head, self.plan.production
+        head, address = self.head, connection.address
         connection.begin(self, head.method)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
-        target = pool.base_path + head.path + head.query
-        connection.write(request_bytes(head.method, target, pool.authority, forwarded, head.length))
+        target = address.base_path + head.path + head.query
+        connection.write(request_bytes(head.method, target, address.authority, forwarded, head.length))
         if self._body:
             data = b"".join(self._body)
             connection.write(chunk(data) if head.length == CHUNKED else data)
@@ -207,7 +209,7 @@ class Exchange:
         """Pass the answer's head on, with the framing that this client understands."""
         self._answer_head = head
         self._first_byte = monotonic()
-        self.deadline = self._first_byte + self.plan.timeout
+        self.deadline = self._first_byte + self.serving.timeout
         length = head.length
         has_body = self.head.method != b"HEAD" and head.status not in _NO_BODY
         if has_body and (length is None or length == CHUNKED):
@@ -245,7 +247,7 @@ class Exchange:
             self._retried = True
             self._plane.counters.cells[self.plan.retries] += 1
             self._plane.counters.changed()
-            self.plan.production.acquire(self, fresh=True)
+            self.serving.pool.acquire(self, fresh=True)
         else:
             self._client.answer_error(502, "upstream_failed", "the model cannot be reached", self)
             self._end("error", 502)
@@ -260,7 +262,7 @@ class Exchange:
         return connection.reused and not connection.answered and not self._retried and whole
 
     def _touch(self) -> None:
-        self.deadline = monotonic() + self.plan.timeout
+        self.deadline = monotonic() + self.serving.timeout
 
     # The end.
 
@@ -280,7 +282,7 @@ class Exchange:
             self._client.exchange_ended(self)
 
     def _account(self, outcome: Outcome, status: int | None) -> None:
-        plane, places = self._plane, self.plan.places
+        plane, places = self._plane, self.serving.places
         latency = monotonic() - self._started
         cells = plane.counters.cells
         cells[places.in_flight] -= 1

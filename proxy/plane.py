@@ -36,7 +36,7 @@ class Plane:
     ) -> None:
         self.loop = loop
         self.counters = counters
-        self.plans = Plans(configuration, counters.layout, loop)
+        self.plans = Plans(configuration, counters.layout, loop, Sampler(keys.derived("routing")))
         self.sampler = Sampler(keys.derived("sampling"))
         self.capture = Capture(configuration, counters, loop)
         self.mirror = Mirror(counters, self.capture)

@@ -1,0 +1,85 @@
+"""One version of a model as a worker asks it, and how requests are shared out among several."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from configuration import Model
+from events.inference import OUTCOMES, Outcome, Role
+from proxy.layout import STATUS_CLASSES, Layout
+from proxy.pool import Pool
+from proxy.sampling import WHOLE
+
+_OUTCOME_INDEX: Final = {outcome: index for index, outcome in enumerate(OUTCOMES)}
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlaces:
+    """Where the numbers of one version in one role are counted."""
+
+    requests: int
+    latency: int
+    first_byte: int
+    in_flight: int
+
+    @classmethod
+    def of(cls, layout: Layout, model: str, version: str, role: Role) -> VersionPlaces:
+        """Look the places up."""
+        labels = (model, version, role)
+        return cls(
+            layout.place("inference_requests_total", *labels, STATUS_CLASSES[0], OUTCOMES[0]),
+            layout.place("inference_latency_seconds", *labels),
+            layout.place("inference_first_byte_seconds", *labels),
+            layout.place("inference_in_flight", *labels),
+        )
+
+    def request(self, status: int | None, outcome: Outcome) -> int:
+        """The place of one status class and outcome; `status` is None where no answer came."""
+        status_class = status // 100 if status is not None and 100 <= status < 600 else 0
+        return self.requests + status_class * len(OUTCOMES) + _OUTCOME_INDEX[outcome]
+
+
+class Serving:
+    """A version that answers clients: its connections, its time, its numbers."""
+
+    __slots__ = ("places", "pool", "timeout", "version")
+
+    def __init__(self, model: Model, version: str, layout: Layout, loop: asyncio.AbstractEventLoop) -> None:
+        target = model.targets[version]
+        self.version = version
+        self.timeout = float(target.timeout)
+        self.pool = Pool(target, loop)
+        self.places = VersionPlaces.of(layout, model.name, version, "production")
+
+
+class Shares:
+    """Which version a request goes to, by its position (see `sampling`): each has a stretch of its weight's length.
+
+    The stretches follow one another in the order given, so the first one's requests stay its own while its weight
+    grows, and the last one's likewise: a canary at 10 % serves whom it served at 5 %.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        """Weights are shares of their sum."""
+        whole = sum(weights.values())
+        self._ends: list[tuple[int, str]] = []
+        reached = 0.0
+        for version, weight in weights.items():
+            if weight > 0:
+                reached += weight
+                self._ends.append((int(reached / whole * WHOLE), version))
+
+    @property
+    def only(self) -> str | None:
+        """The version that has every request, None where several share them."""
+        return self._ends[0][1] if len(self._ends) == 1 else None
+
+    def version(self, position: int) -> str:
+        """Whose the request at this position is."""
+        for end, version in self._ends:
+            if position < end:
+                return version
+        return self._ends[-1][1]  # where rounding left the last stretch short of the whole
