@@ -7,7 +7,9 @@ from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
+from proxy.fallback import FixedAnswer
 from proxy.heads import CHUNKED, LAST_CHUNK, AnswerHead, RequestHead, answer_bytes, chunk, request_bytes
+from proxy.layout import FallbackReason
 from proxy.plan import Plan
 from proxy.plane import Plane
 from proxy.record import captured
@@ -20,6 +22,9 @@ UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
 
 _NO_BODY: Final = frozenset({204, 304})
+
+_NOT_SERVED: Final = frozenset({502, 503, 504})
+"""Answers that a breaker takes for failures; they are passed on as they came."""
 
 
 class Client(Protocol):
@@ -64,7 +69,10 @@ class Exchange:
         "_captured",
         "_client",
         "_connection",
+        "_fallen_back",
         "_first_byte",
+        "_fixed",
+        "_forgot",
         "_keep_bytes",
         "_plane",
         "_rechunk",
@@ -112,6 +120,9 @@ class Exchange:
         self._body_done = head.length is None
         self._connection: UpstreamConnection | None = None
         self._retried = False
+        self._forgot = False  # whether a piece of the body is gone, so that it cannot be sent again
+        self._fallen_back = False
+        self._fixed: FixedAnswer | None = None  # answered once the request is read
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
@@ -131,6 +142,13 @@ class Exchange:
     def start(self) -> None:
         """Ask for a connection: it is this exchange's turn."""
         self._touch()
+        if self.inference and self.plan.guarded:
+            obstacle = self.plan.obstacle(self.serving, monotonic())
+            if obstacle is not None:
+                if not self._fall_back(obstacle):
+                    self._client.answer_error(503, "paused", "the model is paused", self)
+                    self._end("error", 503)
+                return
         self.serving.pool.acquire(self)
 
     # From the client.
@@ -143,6 +161,8 @@ class Exchange:
             self._connection.write(chunk(data) if self.head.length == CHUNKED else data)
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
+        else:
+            self._forgot = True
         if self._connection is None and self._body_size > UNSENT_BYTES:
             self._client.pause_request(True)
 
@@ -152,6 +172,8 @@ class Exchange:
         self._touch()
         if self._connection is not None:
             self._finish_request(self._connection)
+        elif self._fixed is not None:
+            self._answer_fixed(self._fixed)
 
     def client_gone(self) -> None:
         """The client has closed its connection, or broken the protocol in the middle of its request."""
@@ -159,12 +181,17 @@ class Exchange:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._answer_head is None:
+        if self._answer_head is not None and self._client.reads_slowly:
+            self._client.cut()
+            self._end("client_closed")
+            return
+        self._note(failed=True)
+        if self._answer_head is not None:
+            self._client.cut()
+            self._end("timeout")
+        elif not self._fall_back("timeout"):
             self._client.answer_error(504, "upstream_timeout", "the model did not answer in time", self)
             self._end("timeout", 504)
-        else:
-            self._client.cut()
-            self._end("client_closed" if self._client.reads_slowly else "timeout")
 
     def pause_answer(self, paused: bool) -> None:
         """The client is slow to read (or has caught up)."""
@@ -235,20 +262,26 @@ class Exchange:
         self._connection = None
         assert self._answer_head is not None
         status = self._answer_head.status
-        self._end("ok" if 200 <= status < 300 else "error", status)
+        self._note(failed=status in _NOT_SERVED)
+        if self._fallen_back:
+            self._end("fallback", status)
+        else:
+            self._end("ok" if 200 <= status < 300 else "error", status)
 
     def answer_failed(self, failure: Failure) -> None:
         """Try once more where that is safe, else tell the client."""
         connection, self._connection = self._connection, None
-        if self._answer_head is not None:
-            self._client.cut()
-            self._end("truncated")
-        elif connection is not None and self._may_retry(connection):
+        if self._answer_head is None and connection is not None and self._may_retry(connection):
             self._retried = True
             self._plane.counters.cells[self.plan.retries] += 1
             self._plane.counters.changed()
             self.serving.pool.acquire(self, fresh=True)
-        else:
+            return
+        self._note(failed=True)
+        if self._answer_head is not None:
+            self._client.cut()
+            self._end("truncated")
+        elif not self._fall_back("connect" if failure == "connect" else "reset"):
             self._client.answer_error(502, "upstream_failed", "the model cannot be reached", self)
             self._end("error", 502)
 
@@ -258,8 +291,56 @@ class Exchange:
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A kept connection that closed unanswered, and a request that memory still holds whole."""
-        whole = self._body_size <= self._keep_bytes
-        return connection.reused and not connection.answered and not self._retried and whole
+        return connection.reused and not connection.answered and not self._retried and not self._forgot
+
+    def _note(self, *, failed: bool) -> None:
+        """Tell the breaker of the version that was asked what came of it."""
+        if self.inference and self.serving.breaker is not None and not self._fallen_back:
+            self.serving.note(self._plane.counters, monotonic(), failed=failed)
+
+    def _fall_back(self, reason: FallbackReason) -> bool:
+        """Let the fallback answer, if there is one and it can: the client has nothing yet, and memory the request."""
+        fallback = self.plan.fallback
+        if fallback is None or not self.inference or self._fallen_back:
+            return False
+        if self._forgot and fallback.answer is None:
+            return False
+        if not fallback.helps(self.serving) and reason != "paused":
+            return False
+        self._fallen_back = True
+        self.serving.pool.withdraw(self)
+        if self._connection is not None:
+            self._connection.discard()
+            self._connection = None
+        cells = self._plane.counters.cells
+        cells[fallback.places[reason]] += 1
+        if fallback.serving is not None:
+            cells[self.serving.places.in_flight] -= 1
+            cells[fallback.serving.places.in_flight] += 1
+            self.serving = fallback.serving
+            self._retried = False
+            self._touch()
+            self.serving.pool.acquire(self)
+        elif fallback.answer is not None:
+            self._client.pause_request(False)
+            if self._body_comes_soon():
+                self._fixed = fallback.answer
+            else:
+                self._answer_fixed(fallback.answer)
+        self._plane.counters.changed()
+        return True
+
+    def _body_comes_soon(self) -> bool:
+        """Whether to read the request to its end before it is answered, so that the client can keep its connection."""
+        length = self.head.length
+        small = length is not None and length != CHUNKED and length <= UNSENT_BYTES
+        return small and not self._body_done and not self.head.expects_continue
+
+    def _answer_fixed(self, answer: FixedAnswer) -> None:
+        self.answer_head(answer.head)
+        if self.head.method != b"HEAD":
+            self.answer_body(answer.body)
+        self.answer_complete()
 
     def _touch(self) -> None:
         self.deadline = monotonic() + self.serving.timeout

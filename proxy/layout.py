@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from configuration import Configuration
 from events.brokers import OBSTACLES
@@ -29,10 +29,15 @@ REFUSALS: Final = (
     "head_too_large",
     "no_model",
     "not_implemented",
+    "paused",
     "slow_request",
     "upstream_failed",
     "upstream_timeout",
 )
+FallbackReason = Literal["connect", "reset", "timeout", "breaker_open", "paused"]
+FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
+"""Why the fallback answered instead of the version that should have."""
+
 UNEXTRACTED: Final = ("truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction")
 
 Kind = Literal["counter", "gauge", "histogram", "internal"]
@@ -81,6 +86,8 @@ FAMILIES: Final = {
         Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
         Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
+        Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason")),
+        Family("proxy_breaker_open", "gauge", "Workers whose circuit breaker does not let this version be asked.", _BY_VERSION),
         Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),
     )
@@ -111,6 +118,7 @@ class Layout:
     def _series(family: Family, configuration: Configuration) -> Iterator[tuple[str, ...]]:
         reasons = {
             "proxy_refused_total": REFUSALS,
+            "proxy_fallback_total": FALLBACK_REASONS,
             "shadowdrift_kafka_obstacle": OBSTACLES,
             "mirror_dropped_total": DROP_REASONS,
             "mirror_failed_total": FAIL_REASONS,

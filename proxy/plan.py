@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from configuration import Configuration, Inference, Model
+from proxy.fallback import Fallback
 from proxy.heads import RefusedError, RequestHead
-from proxy.layout import DROP_REASONS, FAIL_REASONS, Layout
+from proxy.layout import DROP_REASONS, FAIL_REASONS, FallbackReason, Layout
 from proxy.pool import Pool
 from proxy.sampling import Sampler, threshold
 from proxy.serving import Serving, Shares, VersionPlaces
@@ -53,11 +54,18 @@ class Plan:
         self._tenants = {name.encode(): name for name in model.tenant.allow} if model.tenant else {}
         self._router = router
         self._versions = {version: Serving(model, version, layout, loop) for version in model.targets}
-        self._only: Serving | None = self._versions[model.production]
-        self._shares = Shares({model.production: 1.0})
+        self._only: Serving | None = None
+        self._shares: Shares
+        self.fallback = Fallback(model, self._versions, layout) if model.fallback is not None else None
+        self.paused = False
+        self.guarded = False
+        """Whether an inference has to ask `obstacle` before it goes to its version."""
+        self.serve({model.production: 1.0})
 
-    def serve(self, weights: Mapping[str, float]) -> None:
+    def serve(self, weights: Mapping[str, float], *, paused: bool = False) -> None:
         """Share the requests out like this from now on; those under way stay where they are."""
+        self.paused = paused
+        self.guarded = paused or self.fallback is not None
         in_order = {version: weights[version] for version in self.model.targets if version in weights}
         self._shares = Shares(in_order)
         self._only = self._versions[self._shares.only] if self._shares.only is not None else None
@@ -67,6 +75,12 @@ class Plan:
         if self._only is not None:
             return self._only
         return self._versions[self._shares.version(self._router.position(request_id))]
+
+    def obstacle(self, serving: Serving, now: float) -> FallbackReason | None:
+        """Why an inference should not be tried at its version now; None where it should."""
+        if self.paused:
+            return "paused"
+        return None if serving.allows(now) else "breaker_open"
 
     def close_idle(self, now: float) -> None:
         """Close the connections that have been idle for too long."""
@@ -145,6 +159,13 @@ class Plans:
         """`router` gives a request its position among the versions that share a model's requests."""
         plans = [Plan(model, layout, loop, router) for model in configuration.models]
         self.all = sorted(plans, key=lambda plan: len(plan.prefix), reverse=True)
+
+    def apply(self, active: Mapping[str, Mapping[str, Any]]) -> None:
+        """Serve as the supervisor says, by model: `{"weights": {version: share}, "mode": "serve" or "paused"}`."""
+        for plan in self.all:
+            order = active.get(plan.name)
+            if order is not None:
+                plan.serve(order["weights"], paused=order["mode"] == "paused")
 
     def of(self, path: bytes) -> Plan:
         """The plan for a path. Raises `RefusedError` (404)."""

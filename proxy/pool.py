@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 from time import monotonic
 from typing import Final
 
-from configuration import Target
+from configuration import Target, TargetTls
+from configuration.certificates import client_context
 from proxy.addresses import Address, Addresses
 from proxy.upstream import Caller, UpstreamConnection
 
@@ -16,13 +19,21 @@ IDLE_SECONDS: Final = 4.0
 NEXT_ADDRESS_SECONDS: Final = 1.0
 """How long one address may take to connect while there is another one to try."""
 
+TELL_SECONDS: Final = 60.0
+"""How often a version's failing handshakes are told."""
+
+_log = logging.getLogger("shadowdrift.proxy")
+
 
 class Pool:
     """The connections to one target, of one use: production and shadow never share one."""
 
     def __init__(self, target: Target, loop: asyncio.AbstractEventLoop, connect_seconds: float | None = None) -> None:
         self.loop = loop
-        self._addresses = Addresses([target.url])
+        self._addresses = Addresses(target.urls)
+        self._tls = client_context(target.tls or TargetTls(), "tls") if target.encrypted else None
+        self._server_name = target.tls.server_name if target.tls is not None else None
+        self._told_at = -TELL_SECONDS
         self._connect_seconds = float(target.timeout) if connect_seconds is None else connect_seconds
         self._idle: dict[Address, list[UpstreamConnection]] = {address: [] for address in self._addresses.all}
         self._open: set[UpstreamConnection] = set()
@@ -85,7 +96,11 @@ class Pool:
         try:
             async with asyncio.timeout(within):
                 _, connection = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self, address), address.host, address.port
+                    lambda: UpstreamConnection(self, address),
+                    address.host,
+                    address.port,
+                    ssl=self._tls,
+                    server_hostname=(self._server_name or address.host) if self._tls is not None else None,
                 )
             if connection.transport.is_closing():
                 raise ConnectionResetError
@@ -93,11 +108,21 @@ class Pool:
             address.in_flight -= 1
             if not isinstance(error, (OSError, ValueError)):  # ValueError: a host name that cannot be one
                 raise
+            self._tell(error, address)
             self._addresses.failed(address, monotonic())
             return None
         self._addresses.reached(address)
         self._open.add(connection)
         return connection
+
+    def _tell(self, error: BaseException | None, address: Address) -> None:
+        """Log what is wrong with a handshake, now and then: a person has to mend it."""
+        now = monotonic()
+        if isinstance(error, ssl.SSLError) and now >= self._told_at + TELL_SECONDS:
+            self._told_at = now
+            why = getattr(error, "verify_message", "") or error.reason or str(error)
+            fields = {"address": address.authority.decode(), "why": why}
+            _log.warning("the TLS handshake with a version fails", extra={"fields": fields})
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose answer is whole."""

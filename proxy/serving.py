@@ -9,6 +9,8 @@ from typing import Final
 
 from configuration import Model
 from events.inference import OUTCOMES, Outcome, Role
+from proxy.breaker import Breaker
+from proxy.counters import Counters
 from proxy.layout import STATUS_CLASSES, Layout
 from proxy.pool import Pool
 from proxy.sampling import WHOLE
@@ -43,9 +45,9 @@ class VersionPlaces:
 
 
 class Serving:
-    """A version that answers clients: its connections, its time, its numbers."""
+    """A version that answers clients: its connections, its time, its numbers, and whether it is worth asking."""
 
-    __slots__ = ("places", "pool", "timeout", "version")
+    __slots__ = ("_breaker_open", "breaker", "places", "pool", "timeout", "version")
 
     def __init__(self, model: Model, version: str, layout: Layout, loop: asyncio.AbstractEventLoop) -> None:
         target = model.targets[version]
@@ -53,6 +55,27 @@ class Serving:
         self.timeout = float(target.timeout)
         self.pool = Pool(target, loop)
         self.places = VersionPlaces.of(layout, model.name, version, "production")
+        self.breaker: Breaker | None = None
+        """Only where something else can answer: without that, production is always tried."""
+        if model.fallback is not None and model.fallback.target != version:
+            self.breaker = Breaker(target.breaker)
+        self._breaker_open = layout.place("proxy_breaker_open", model.name, version, "production")
+
+    def allows(self, now: float) -> bool:
+        """Whether a request may be tried."""
+        return self.breaker is None or self.breaker.allows(now)
+
+    def note(self, counters: Counters, now: float, *, failed: bool) -> None:
+        """Tell the breaker what came of a request."""
+        breaker = self.breaker
+        if breaker is None:
+            return
+        if failed:
+            breaker.failed(now)
+        else:
+            breaker.succeeded()
+        counters.cells[self._breaker_open] = breaker.state != "closed"
+        counters.changed()
 
 
 class Shares:
