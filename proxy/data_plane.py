@@ -21,9 +21,14 @@ class DataPlane(Plane):
     """The plane with its clients and its clock."""
 
     def __init__(
-        self, configuration: Configuration, keys: Keys, counters: Counters, loop: asyncio.AbstractEventLoop
+        self,
+        configuration: Configuration,
+        keys: Keys,
+        counters: Counters,
+        loop: asyncio.AbstractEventLoop,
+        worker: int = 0,
     ) -> None:
-        super().__init__(configuration, keys, counters, loop)
+        super().__init__(configuration, keys, counters, loop, worker)
         self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def connection(self) -> ClientConnection:
