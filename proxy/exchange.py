@@ -7,7 +7,9 @@ from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
+from proxy.fallback import FixedAnswer
 from proxy.heads import CHUNKED, LAST_CHUNK, AnswerHead, RequestHead, answer_bytes, chunk, request_bytes
+from proxy.layout import FallbackReason
 from proxy.plan import Plan
 from proxy.plane import Plane
 from proxy.record import captured
@@ -20,6 +22,9 @@ UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
 
 _NO_BODY: Final = frozenset({204, 304})
+
+_NOT_SERVED: Final = frozenset({502, 503, 504})
+"""Answers that a breaker takes for failures; they are passed on as they came."""
 
 
 class Client(Protocol):
@@ -65,7 +70,10 @@ class Exchange:
         "_captured",
         "_client",
         "_connection",
+        "_fallen_back",
         "_first_byte",
+        "_fixed",
+        "_forgot",
         "_keep_bytes",
         "_out",
         "_plane",
@@ -84,6 +92,7 @@ class Exchange:
         "inference",
         "plan",
         "request_id",
+        "serving",
         "time",
     )
 
@@ -97,7 +106,8 @@ class Exchange:
         self.request_id = head.request_id or self.id.encode()
         self.time = time()
         self._started = monotonic()
-        self.deadline = self._started + plan.timeout
+        self.serving = serving = plan.route(self.request_id)
+        self.deadline = self._started + serving.timeout
         self.ended = False
         self.abandoned = False
         self.inference = plan.is_inference(head)
@@ -116,6 +126,9 @@ class Exchange:
         self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
+        self._forgot = False  # whether a piece of the body is gone, so that it cannot be sent again
+        self._fallen_back = False
+        self._fixed: FixedAnswer | None = None  # answered once the request is read
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
@@ -123,7 +136,7 @@ class Exchange:
         self._rechunk = False
         self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
         if self.inference:
-            plane.counters.cells[plan.places.in_flight] += 1
+            plane.counters.cells[serving.places.in_flight] += 1
             plane.counters.changed()
         if self.chosen:
             plane.mirror.choose(plan)
@@ -139,10 +152,20 @@ class Exchange:
         """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
         if not self._underway:
             self._underway = True
-            self._touch()
-            self.plan.production.acquire(self)
+            self._begin()
         elif self._connection is not None and not self.ended:
             self._send(self._connection)
+
+    def _begin(self) -> None:
+        self._touch()
+        if self.inference and self.plan.guarded:
+            obstacle = self.plan.obstacle(self.serving, monotonic())
+            if obstacle is not None:
+                if not self._fall_back(obstacle):
+                    self._client.answer_error(503, "paused", "the model is paused", self)
+                    self._end("error", 503)
+                return
+        self.serving.pool.acquire(self)
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body."""
@@ -151,6 +174,8 @@ class Exchange:
         self._unsent.append(data)
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
+        else:
+            self._forgot = True
         if self._connection is None and self._body_size > UNSENT_BYTES:
             self._client.pause_request(True)
 
@@ -158,6 +183,8 @@ class Exchange:
         """The request is whole."""
         self._body_done = True
         self._touch()
+        if self._fixed is not None:
+            self._answer_fixed(self._fixed)
 
     def client_gone(self) -> None:
         """The client has closed its connection, or broken the protocol in the middle of its request."""
@@ -165,12 +192,17 @@ class Exchange:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._answer_head is None:
+        if self._answer_head is not None and self._client.reads_slowly:
+            self._client.cut()
+            self._end("client_closed")
+            return
+        self._note(failed=True)
+        if self._answer_head is not None:
+            self._client.cut()
+            self._end("timeout")
+        elif not self._fall_back("timeout"):
             self._client.answer_error(504, "upstream_timeout", "the model did not answer in time", self)
             self._end("timeout", 504)
-        else:
-            self._client.cut()
-            self._end("client_closed" if self._client.reads_slowly else "timeout")
 
     def pause_answer(self, paused: bool) -> None:
         """The client is slow to read (or has caught up)."""
@@ -185,14 +217,14 @@ class Exchange:
             connection.discard()
             return
         self._connection = connection
-        head, pool = self.head, self.plan.production
+        head, address = self.head, connection.address
         connection.begin(self, head.method)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
-        target = pool.base_path + head.path + head.query
+        target = address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
-        self._send(connection, request_bytes(head.method, target, pool.authority, forwarded, head.length))
+        self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
         self._client.pause_request(False)
         if self._client.reads_slowly:
             connection.pause_answer(True)
@@ -216,7 +248,7 @@ class Exchange:
         """Pass the answer's head on, with the framing that this client understands."""
         self._answer_head = head
         self._first_byte = monotonic()
-        self.deadline = self._first_byte + self.plan.timeout
+        self.deadline = self._first_byte + self.serving.timeout
         length = head.length
         has_body = self.head.method != b"HEAD" and head.status not in _NO_BODY
         if has_body and (length is None or length == CHUNKED):
@@ -249,21 +281,27 @@ class Exchange:
         self.answer_so_far()
         assert self._answer_head is not None
         status = self._answer_head.status
-        self._end("ok" if 200 <= status < 300 else "error", status)
+        self._note(failed=status in _NOT_SERVED)
+        if self._fallen_back:
+            self._end("fallback", status)
+        else:
+            self._end("ok" if 200 <= status < 300 else "error", status)
 
     def answer_failed(self, failure: Failure) -> None:
         """Try once more where that is safe, else tell the client."""
         connection, self._connection = self._connection, None
+        if self._answer_head is None and connection is not None and self._may_retry(connection):
+            self._retried = True
+            self._plane.counters.cells[self.plan.retries] += 1
+            self._plane.counters.changed()
+            self.serving.pool.acquire(self, fresh=True)
+            return
+        self._note(failed=True)
         if self._answer_head is not None:
             self.answer_so_far()
             self._client.cut()
             self._end("truncated")
-        elif connection is not None and self._may_retry(connection):
-            self._retried = True
-            self._plane.counters.cells[self.plan.retries] += 1
-            self._plane.counters.changed()
-            self.plan.production.acquire(self, fresh=True)
-        else:
+        elif not self._fall_back("connect" if failure == "connect" else "reset"):
             self._client.answer_error(502, "upstream_failed", "the model cannot be reached", self)
             self._end("error", 502)
 
@@ -273,11 +311,59 @@ class Exchange:
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A kept connection that closed unanswered, and a request that memory still holds whole."""
-        whole = self._body_size <= self._keep_bytes
-        return connection.reused and not connection.answered and not self._retried and whole
+        return connection.reused and not connection.answered and not self._retried and not self._forgot
+
+    def _note(self, *, failed: bool) -> None:
+        """Tell the breaker of the version that was asked what came of it."""
+        if self.inference and self.serving.breaker is not None and not self._fallen_back:
+            self.serving.note(self._plane.counters, monotonic(), failed=failed)
+
+    def _fall_back(self, reason: FallbackReason) -> bool:
+        """Let the fallback answer, if there is one and it can: the client has nothing yet, and memory the request."""
+        fallback = self.plan.fallback
+        if fallback is None or not self.inference or self._fallen_back:
+            return False
+        if self._forgot and fallback.answer is None:
+            return False
+        if not fallback.helps(self.serving) and reason != "paused":
+            return False
+        self._fallen_back = True
+        self.serving.pool.withdraw(self)
+        if self._connection is not None:
+            self._connection.discard()
+            self._connection = None
+        cells = self._plane.counters.cells
+        cells[fallback.places[reason]] += 1
+        if fallback.serving is not None:
+            cells[self.serving.places.in_flight] -= 1
+            cells[fallback.serving.places.in_flight] += 1
+            self.serving = fallback.serving
+            self._retried = False
+            self._touch()
+            self.serving.pool.acquire(self)
+        elif fallback.answer is not None:
+            self._client.pause_request(False)
+            if self._body_comes_soon():
+                self._fixed = fallback.answer
+            else:
+                self._answer_fixed(fallback.answer)
+        self._plane.counters.changed()
+        return True
+
+    def _body_comes_soon(self) -> bool:
+        """Whether to read the request to its end before it is answered, so that the client can keep its connection."""
+        length = self.head.length
+        small = length is not None and length != CHUNKED and length <= UNSENT_BYTES
+        return small and not self._body_done and not self.head.expects_continue
+
+    def _answer_fixed(self, answer: FixedAnswer) -> None:
+        self.answer_head(answer.head)
+        if self.head.method != b"HEAD":
+            self.answer_body(answer.body)
+        self.answer_complete()
 
     def _touch(self) -> None:
-        self.deadline = monotonic() + self.plan.timeout
+        self.deadline = monotonic() + self.serving.timeout
 
     # The end.
 
@@ -297,7 +383,7 @@ class Exchange:
             self._client.exchange_ended(self)
 
     def _account(self, outcome: Outcome, status: int | None) -> None:
-        plane, places = self._plane, self.plan.places
+        plane, places = self._plane, self.serving.places
         latency = monotonic() - self._started
         cells = plane.counters.cells
         cells[places.in_flight] -= 1

@@ -51,7 +51,7 @@ class Mirror:
         cells, places = self.counters.cells, plan.mirror_places
         cells[places.waiting] -= 1
         self.counters.changed()
-        reason = self._obstacle(plan, outcome, request)
+        reason = self._obstacle(exchange, outcome, request)
         if reason is not None:
             cells[places.dropped[reason]] += 1
             return False
@@ -82,11 +82,12 @@ class Mirror:
         clone.start()
         return True
 
-    def _obstacle(self, plan: Plan, outcome: Outcome, request: bytes | None) -> str | None:
+    def _obstacle(self, exchange: Original, outcome: Outcome, request: bytes | None) -> str | None:
+        plan = exchange.plan
         mirror = plan.model.mirror
         if outcome != "ok":
             return "client_closed" if outcome == "client_closed" else "not_success"
-        if plan.shadow_version == plan.version:
+        if plan.shadow_version == exchange.serving.version:
             return "same_version"
         if request is None or len(request) > mirror.max_body_bytes:
             return "body_too_large"
@@ -156,13 +157,12 @@ class Clone:
     def connected(self, connection: UpstreamConnection) -> None:
         """Send the request from its copy."""
         self._connection = connection
-        head, pool = self.exchange.head, self.exchange.plan.shadow
-        assert pool is not None
+        head, address = self.exchange.head, connection.address
         connection.begin(self, head.method)
         length = len(self._request) if head.length is not None else None
-        target = pool.base_path + head.path + head.query
+        target = address.base_path + head.path + head.query
         headers = self._mirror.headers(self.exchange)
-        connection.write(request_bytes(head.method, target, pool.authority, headers, length) + self._request)
+        connection.write(request_bytes(head.method, target, address.authority, headers, length) + self._request)
         connection.request_done()
 
     def answer_continues(self) -> None:

@@ -99,7 +99,7 @@ class Supervisor:
     async def _until_production_answers(self) -> None:
         """Ready means that every production target has been reached once; requests are served meanwhile."""
         for model in self._configuration.models:
-            url = urlsplit(model.targets[model.production].url)
+            url = urlsplit(model.targets[model.production].urls[0])
             self._waits_for = f"production of {model.name} at {url.netloc}"
             while not await _reachable(url.hostname or "", url.port or 80):  # noqa: ASYNC110 - another host's state
                 await asyncio.sleep(PROBE_SECONDS)
