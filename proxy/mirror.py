@@ -9,10 +9,11 @@ from typing import Final
 from events.inference import Outcome
 from proxy.capture import Capture
 from proxy.counters import Counters
-from proxy.heads import AnswerHead, Headers, request_bytes
+from proxy.heads import AnswerHead, Headers
 from proxy.plan import Plan
 from proxy.record import Original, captured
 from proxy.upstream import Failure, UpstreamConnection
+from proxy.wire import request_bytes
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """How much of a shadow's answer is read; an endless one is cut here, and no sooner than its deadline."""
@@ -165,8 +166,11 @@ class Clone:
         connection.write(request_bytes(head.method, target, address.authority, headers, length) + self._request)
         connection.request_done()
 
-    def answer_continues(self) -> None:
-        """The body has left already."""
+    def answer_interim(self, head: AnswerHead) -> None:
+        """Nobody waits for it."""
+
+    def answer_switched(self, head: AnswerHead, data: bytes) -> None:
+        """No clone asks for it."""
 
     def answer_head(self, head: AnswerHead) -> None:
         """The shadow begins to answer."""
@@ -180,6 +184,9 @@ class Clone:
         self._answer_size += len(data)
         if self._answer_size > MAX_ANSWER_BYTES:
             self.fail("answer_too_large")
+
+    def answer_trailer(self, name: bytes, value: bytes) -> None:
+        """It is not captured."""
 
     def answer_so_far(self) -> None:
         """Nobody waits for a part."""
