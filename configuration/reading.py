@@ -110,7 +110,12 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
         return None if path is None else str(directory / path)
 
     def model(section: Model) -> Model:
-        return msgspec.structs.replace(section, reference=absolute(section.reference))
+        mirror = section.mirror
+        if mirror.credentials is not None:
+            value_file = absolute(mirror.credentials.value_file)
+            credentials = msgspec.structs.replace(mirror.credentials, value_file=value_file)
+            mirror = msgspec.structs.replace(mirror, credentials=credentials)
+        return msgspec.structs.replace(section, reference=absolute(section.reference), mirror=mirror)
 
     kafka = configuration.kafka
     if isinstance(kafka, Kafka):

@@ -11,6 +11,7 @@ from proxy.heads import CHUNKED, LAST_CHUNK, AnswerHead, RequestHead, answer_byt
 from proxy.plan import Plan
 from proxy.plane import Plane
 from proxy.record import captured
+from proxy.shadow import CLONE_MARK
 from proxy.upstream import Failure, UpstreamConnection
 
 REPLAY_BYTES: Final = 64 * 1024
@@ -61,6 +62,7 @@ class Exchange:
         "_body",
         "_body_done",
         "_body_size",
+        "_candidate",
         "_captured",
         "_client",
         "_connection",
@@ -71,7 +73,6 @@ class Exchange:
         "_retried",
         "_started",
         "abandoned",
-        "chosen",
         "client_keeps",
         "deadline",
         "ended",
@@ -98,11 +99,12 @@ class Exchange:
         self.abandoned = False
         self.inference = plan.is_inference(head)
         position = plane.sampler.position(self.request_id) if self.inference else 0
-        self.chosen = self.inference and plan.chosen(head, position)
-        self._captured = self.inference and (self.chosen or position < plan.capture_threshold)
+        chosen = self.inference and plan.chosen(head, position)
+        self._captured = self.inference and (chosen or position < plan.capture_threshold)
+        self._candidate = plane.mirror.choose(plan, head.length) if chosen else None
         self._keep_bytes = max(
             REPLAY_BYTES,
-            plan.model.mirror.max_body_bytes if self.chosen else 0,
+            plan.model.mirror.max_body_bytes if self._candidate is not None and self._candidate.waits else 0,
             plan.model.capture.max_bytes if self._captured else 0,
         )
         self._body: list[bytes] = []
@@ -118,8 +120,6 @@ class Exchange:
         if self.inference:
             plane.counters.cells[plan.places.in_flight] += 1
             plane.counters.changed()
-        if self.chosen:
-            plane.mirror.choose(plan)
 
     @property
     def begun(self) -> bool:
@@ -139,6 +139,9 @@ class Exchange:
         self._touch()
         if self._connection is not None:
             self._connection.write(chunk(data) if self.head.length == CHUNKED else data)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
+            self._keep_less()
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
         if self._connection is None and self._body_size > UNSENT_BYTES:
@@ -150,6 +153,9 @@ class Exchange:
         self._touch()
         if self._connection is not None:
             self._finish_request(self._connection)
+        if self._candidate is not None and self._candidate.waits and self._candidate.leaves_early:
+            self._settle("ok")
+            self._keep_less()
 
     def client_gone(self) -> None:
         """The client has closed its connection, or broken the protocol in the middle of its request."""
@@ -180,6 +186,8 @@ class Exchange:
         head, pool = self.head, self.plan.production
         connection.begin(self, head.method)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
+        if head.clone_mark and self.plan.model.mirror.trust_header:  # so that no proxy further on clones it either
+            forwarded.append(CLONE_MARK)
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
         target = pool.base_path + head.path + head.query
@@ -259,6 +267,22 @@ class Exchange:
         whole = self._body_size <= self._keep_bytes
         return connection.reused and not connection.answered and not self._retried and whole
 
+    def _keep_less(self) -> None:
+        """No clone needs the body any more: keep what a retry and the event do."""
+        captured_bytes = self.plan.model.capture.max_bytes if self._captured else 0
+        self._keep_bytes = max(REPLAY_BYTES, captured_bytes)
+        if self._body_size > self._keep_bytes and self._connection is not None:
+            self._body = [b"".join(self._body)[:captured_bytes]]
+
+    def _settle(self, outcome: Outcome) -> None:
+        """The candidate's time has come. Whatever is wrong with clones, the exchange goes on."""
+        assert self._candidate is not None
+        self._body = [b"".join(self._body)]
+        try:
+            self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
+        except Exception as error:
+            self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
+
     def _touch(self) -> None:
         self.deadline = monotonic() + self.plan.timeout
 
@@ -289,10 +313,9 @@ class Exchange:
         if self._answer_head is not None:
             plane.counters.observe(places.first_byte, self._first_byte - self._started)
         plane.counters.changed()
-        request = b"".join(self._body) if self._body_size <= self._keep_bytes else None
-        sampled = False
-        if self.chosen:
-            sampled = plane.mirror.settle(self, outcome, request)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits:
+            self._settle(outcome)
         if self._captured:
             plane.capture.record(
                 captured(
@@ -301,9 +324,9 @@ class Exchange:
                     outcome,
                     status=status,
                     latency=latency,
-                    sampled=sampled,
+                    sampled=candidate is not None and candidate.accepted,
                     request=b"".join(self._body),
-                    request_whole=request is not None and self._body_done,
+                    request_whole=self._body_done and self._body_size <= self._keep_bytes,
                     answer_head=self._answer_head,
                     answer=b"".join(self._answer),
                     answer_size=self._answer_size,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Protocol
 
 from configuration import Configuration
+from configuration.credentials import credentials_of
 from proxy.capture import Capture
 from proxy.counters import Counters
 from proxy.keys import Keys
@@ -39,7 +41,8 @@ class Plane:
         self.plans = Plans(configuration, counters.layout, loop)
         self.sampler = Sampler(keys.derived("sampling"))
         self.capture = Capture(configuration, counters, loop)
-        self.mirror = Mirror(counters, self.capture)
+        credentials = credentials_of(configuration)
+        self.mirror = Mirror(self.plans.all, credentials, Path(configuration.state_dir), counters, self.capture)
         self.header_bytes = int(configuration.proxy.limits.header_bytes)
         self.body_bytes = configuration.proxy.limits.body_bytes
         self.draining = False
