@@ -13,7 +13,10 @@ from proxy.shadow import Shadow
 from proxy.upstream import Failure, UpstreamConnection
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
-"""How much of a shadow's answer is read; an endless one is cut here, and no sooner than its deadline."""
+"""How much of a shadow's answer is read; an endless one is cut here, or by its deadline."""
+
+PIECE_BYTES: Final = 64
+"""What a piece of an answer counts at least: a million chunks of a byte each take a second of the worker's time."""
 
 HEADER_BYTES: Final = 200
 """What keeping a header costs beside its own bytes."""
@@ -35,6 +38,7 @@ class Clone:
     __slots__ = (
         "_answer",
         "_answer_head",
+        "_answer_read",
         "_answer_size",
         "_connection",
         "_ended",
@@ -78,6 +82,7 @@ class Clone:
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
+        self._answer_read = 0
         self._first_byte = 0.0
         self.abandoned = False
         self._started = monotonic()
@@ -112,6 +117,7 @@ class Clone:
         """Keep what is captured, read on up to the bound."""
         room = self._shadow.kept_answer - self._answer_size
         self._answer_size += len(data)
+        self._answer_read += max(len(data), PIECE_BYTES)
         if room > 0:
             kept = data[:room]
             if not self._shadow.held.take(len(kept)):
@@ -119,7 +125,7 @@ class Clone:
                 return
             self._held += len(kept)
             self._answer.append(kept)
-        if self._answer_size > MAX_ANSWER_BYTES:
+        if self._answer_read > MAX_ANSWER_BYTES:
             self.fail("answer_too_large")
 
     def answer_complete(self) -> None:

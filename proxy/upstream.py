@@ -117,7 +117,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._held_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # nobody asked to switch protocols
             if not self._complete:
                 self._fail("malformed")
                 return
