@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from configuration.certificates import reason
 from configuration.model import Credentials
 from configuration.sections import Configuration
 from lifecycle.refusal import Refusal
@@ -29,7 +30,7 @@ def _header(credentials: Credentials, index: int) -> tuple[bytes, bytes]:
         with Path(credentials.value_file).open("rb") as file:
             value = file.read(MAX_BYTES + 1).strip()
     except OSError as error:
-        raise Refusal(f"{where} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise Refusal(f"{where} cannot be read: {reason(error)}") from None
     if not value:
         raise Refusal(f"{where} is empty; write the header's value into it, such as Bearer and a token")
     if len(value) > MAX_BYTES or not _VALUE.fullmatch(value):

@@ -44,7 +44,6 @@ class Clone:
         "_ended",
         "_first_byte",
         "_held",
-        "_raw_head",
         "_request",
         "_retried",
         "_shadow",
@@ -55,6 +54,7 @@ class Clone:
         "id",
         "plan",
         "request_id",
+        "serving",
         "time",
     )
 
@@ -64,17 +64,14 @@ class Clone:
         self._shadow = shadow
         self._ended = ended
         self.plan = original.plan
+        self.serving = original.serving
         self.id = original.id
         self.request_id = original.request_id
         self.time = original.time
         self.head = head = shadow.head_of(original.head)
-        length = None if head.length is None else len(request)
-        headers = shadow.headers(head, self.request_id)
-        pool = shadow.pool
-        target = pool.base_path + head.path + head.query
-        self._raw_head = request_bytes(head.method, target, pool.authority, headers, length)
         self._request = request
-        own = len(self._raw_head) + HEADER_BYTES * len(headers)
+        own = len(head.path) + len(head.query)
+        own += sum(len(name) + len(value) + HEADER_BYTES for name, value in head.forwarded)
         shadow.held.add(own)
         self._held = held + own
         self._connection: UpstreamConnection | None = None
@@ -97,11 +94,16 @@ class Clone:
     def connected(self, connection: UpstreamConnection) -> None:
         """Send the request from its copy."""
         self._connection = connection
-        connection.begin(self, self.head.method)
+        head, address = self.head, connection.address
+        connection.begin(self, head.method)
+        length = None if head.length is None else len(self._request)
+        target = address.base_path + head.path + head.query
+        headers = self._shadow.headers(head, self.request_id)
+        raw_head = request_bytes(head.method, target, address.authority, headers, length)
         if len(self._request) <= _SMALL_BYTES:
-            connection.write(self._raw_head + self._request)
+            connection.write(raw_head + self._request)
         else:
-            connection.write(self._raw_head)
+            connection.write(raw_head)
             connection.write(self._request)
         connection.request_done()
 
@@ -127,6 +129,9 @@ class Clone:
             self._answer.append(kept)
         if self._answer_read > MAX_ANSWER_BYTES:
             self.fail("answer_too_large")
+
+    def answer_so_far(self) -> None:
+        """Nobody waits for a part."""
 
     def answer_complete(self) -> None:
         """The shadow has answered whole."""
@@ -168,6 +173,8 @@ class Clone:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.discard()
+        else:
+            self._shadow.pool.withdraw(self)
         shadow, head = self._shadow, self._answer_head
         self._ended(self)
         shadow.held.give_back(self._held)

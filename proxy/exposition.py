@@ -49,9 +49,10 @@ class ProxyMetrics(Collector):
         emitter = self._shared.read(self._emitter_slot)
         workers = [self._shared.read(index) for index in range(self._emitter_slot)]
         total = [sum(cells) for cells in zip(emitter, *workers, strict=True)]
-        for labels, place in self._layout.series("events_waiting"):
-            handed = total[self._layout.place("events_handed", *labels)]
-            total[place] += handed - total[self._layout.place("events_received", *labels)]
+        for labels, place in self._layout.series("events_handed"):
+            total[self._layout.place("events_waiting", *labels)] += total[place]
+        for (_worker, model, role), place in self._layout.series("events_received"):
+            total[self._layout.place("events_waiting", model, role)] -= total[place]
         return total
 
     def _metric(self, family: Family, numbers: list[int]) -> Metric:

@@ -61,14 +61,17 @@ class Mirror:
         """Set while no clone is under way."""
         self.idle.set()
 
-    def choose(self, plan: Plan, length: int | None) -> Candidate:
-        """A request was chosen whose body is so long, as far as that is known. It may be dropped at once."""
+    def choose(self, plan: Plan, serving: str, length: int | None) -> Candidate:
+        """A request was chosen, which a version serves, and whose body is so long, as far as that is known.
+
+        It may be dropped at once.
+        """
         cells, places = self._counters.cells, plan.mirror_places
         cells[places.sampled] += 1
         cells[places.waiting] += 1
         self._counters.changed()
         candidate = Candidate(self._shadows[plan.name])
-        if plan.shadow_version == plan.version:
+        if plan.shadow_version == serving:
             self._drop(candidate, "same_version")
         elif length is not None and length > candidate.shadow.settings.max_body_bytes:
             self._drop(candidate, "body_too_large")

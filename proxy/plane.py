@@ -34,13 +34,18 @@ class Plane:
     """One worker's state."""
 
     def __init__(
-        self, configuration: Configuration, keys: Keys, counters: Counters, loop: asyncio.AbstractEventLoop
+        self,
+        configuration: Configuration,
+        keys: Keys,
+        counters: Counters,
+        loop: asyncio.AbstractEventLoop,
+        worker: int = 0,
     ) -> None:
         self.loop = loop
         self.counters = counters
-        self.plans = Plans(configuration, counters.layout, loop)
+        self.plans = Plans(configuration, counters.layout, loop, Sampler(keys.derived("routing")))
         self.sampler = Sampler(keys.derived("sampling"))
-        self.capture = Capture(configuration, counters, loop)
+        self.capture = Capture(configuration, counters, loop, worker)
         credentials = credentials_of(configuration)
         self.mirror = Mirror(self.plans.all, credentials, Path(configuration.state_dir), counters, self.capture)
         self.header_bytes = int(configuration.proxy.limits.header_bytes)

@@ -8,12 +8,17 @@ from events.inference import Outcome, Role
 from proxy.frames import Captured
 from proxy.heads import AnswerHead, Headers, RequestHead
 from proxy.plan import Plan
+from proxy.serving import Serving
 
 
 class Original(Protocol):
-    """The client's request, of which production's exchange and the clone are legs. `time`: when its head arrived."""
+    """The client's request, of which production's exchange and the clone are legs.
+
+    `serving`: the version that answers the client; `time`: when the request's head arrived.
+    """
 
     plan: Plan
+    serving: Serving
     head: RequestHead
     id: str
     request_id: bytes
@@ -40,7 +45,7 @@ def captured(
     """
     plan, head = original.plan, original.head
     limit = plan.model.capture.max_bytes
-    version = plan.version if role == "production" else plan.shadow_version
+    version = original.serving.version if role == "production" else plan.shadow_version
     assert version is not None
     return Captured(
         id=original.id,

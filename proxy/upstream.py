@@ -1,19 +1,14 @@
-"""Connections to a model: kept while they are good, each serving one caller at a time."""
+"""A connection to a model: requests follow one another on it, each of one caller."""
 
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 from typing import Final, Literal, Protocol
-from urllib.parse import urlsplit
 
 import httptools
 
-from configuration import Target
+from proxy.addresses import Address
 from proxy.heads import AnswerHead, Headers, read_answer_head
-
-IDLE_SECONDS: Final = 4.0
-"""How long a connection may wait for its next request: uvicorn closes its idle ones after 5 s."""
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 
@@ -38,6 +33,9 @@ class Caller(Protocol):
     def answer_body(self, data: bytes) -> None:
         """A piece of the answer's body, without its framing."""
 
+    def answer_so_far(self) -> None:
+        """Everything that one read brought has been told, and the answer goes on."""
+
     def answer_complete(self) -> None:
         """The answer is whole; the connection is no longer the caller's."""
 
@@ -48,11 +46,22 @@ class Caller(Protocol):
         """The upstream does not (or does again) take more of the request's body."""
 
 
+class Keeper(Protocol):
+    """Whose connection it is between two requests: the pool."""
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """The answer is whole, and the connection good for another request."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """The connection has closed."""
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection, on which requests follow one another."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Keeper, address: Address) -> None:
         self._pool = pool
+        self.address = address
         self.caller: Caller | None = None
         self.reused = False
         self.answered = False  # whether any byte of the current answer has come
@@ -126,6 +135,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
         elif self._held_bytes > MAX_HEAD_BYTES:  # a head, a trailer or a chunk's extension without end
             self._fail("malformed")
+        elif self.caller is not None:
+            self.caller.answer_so_far()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pool.forget(self)
@@ -206,72 +217,3 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
         if caller is not None:
             caller.answer_failed(failure)
-
-
-class Pool:
-    """The connections to one target, of one use: production and shadow never share one."""
-
-    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop, connect_seconds: float | None = None) -> None:
-        parts = urlsplit(target.url)
-        self.loop = loop
-        self._host = parts.hostname or ""
-        self._port = parts.port or 80
-        self.authority = parts.netloc.encode()
-        self.base_path = parts.path.rstrip("/").encode()
-        self._connect_seconds = target.timeout if connect_seconds is None else connect_seconds
-        self._idle: list[UpstreamConnection] = []
-        self._open: set[UpstreamConnection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
-
-    def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
-        """Give the caller a connection: a kept one now, or a new one as soon as it is there."""
-        oldest = monotonic() - IDLE_SECONDS
-        while self._idle and not fresh:
-            connection = self._idle.pop()
-            if connection.idle_since >= oldest and not connection.transport.is_closing():
-                connection.reused = True
-                caller.connected(connection)
-                return
-            connection.transport.close()
-        task = self.loop.create_task(self._connect(caller))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _connect(self, caller: Caller) -> None:
-        try:
-            async with asyncio.timeout(self._connect_seconds):
-                _, connection = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self), self._host, self._port
-                )
-        except (OSError, ValueError):  # ValueError: a host name that cannot be one
-            if not caller.abandoned:
-                caller.answer_failed("connect")
-            return
-        self._open.add(connection)
-        if caller.abandoned:
-            self.keep(connection)
-        else:
-            caller.connected(connection)
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        """Take back a connection whose answer is whole."""
-        connection.idle_since = monotonic()
-        self._idle.append(connection)
-
-    def forget(self, connection: UpstreamConnection) -> None:
-        """A connection has closed."""
-        self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def close_idle(self, now: float) -> None:
-        """Close what has been idle for too long; the stack's bottom is the oldest."""
-        while self._idle and self._idle[0].idle_since < now - IDLE_SECONDS:
-            self._idle.pop(0).transport.close()
-
-    def close(self) -> None:
-        """Close everything."""
-        for task in self._connecting:
-            task.cancel()
-        for connection in list(self._open):
-            connection.transport.abort()

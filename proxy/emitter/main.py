@@ -53,13 +53,29 @@ class Emitter:
         self.all_gone = asyncio.Event()
         self.all_gone.set()
 
-    def take(self, batch: list[Captured]) -> None:
+    def stream_opened(self, worker: int) -> None:
+        """A worker has said who it is. Raises ValueError for one that the configuration does not have."""
+        self._count_stream(worker, 1)
+
+    def stream_ended(self, worker: int) -> None:
+        """Nothing more comes on this stream: all that was whole on it is counted as received."""
+        self._count_stream(worker, -1)
+
+    def _count_stream(self, worker: int, change: int) -> None:
+        try:
+            place = self._counters.layout.place("emitter_streams", str(worker))
+        except KeyError:
+            raise ValueError(f"a stream of worker {worker}, which is none") from None
+        self._counters.cells[place] += change
+        self._counters.changed()
+
+    def take(self, batch: list[Captured], worker: int = 0) -> None:
         """Queue one event for each; what the queue has no room for is lost, and counted."""
         cells, place = self._counters.cells, self._counters.layout.place
         for captured in batch:
             labels = (captured.model, captured.role)
             queue = self._queues[labels]
-            cells[place("events_received", *labels)] += 1
+            cells[place("events_received", str(worker), *labels)] += 1
             try:
                 event = self._encoded(captured)
             except Exception:  # one event must not end its worker's stream
@@ -104,6 +120,7 @@ class WorkerStream(asyncio.Protocol):
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
         self._reader = FrameReader()
+        self._worker: int | None = None
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -114,13 +131,23 @@ class WorkerStream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for batch in self._reader.feed(data):
-                self._emitter.take(batch)
+                self._emitter.take(batch, self._greeted())
+            self._greeted()
         except (ValueError, msgspec.DecodeError):
             _log.exception("a worker's stream is broken; its connection is closed")
             if self._transport is not None:
                 self._transport.close()
 
+    def _greeted(self) -> int:
+        """The worker's index; opens the stream once its first frame is there."""
+        if self._worker is None and self._reader.worker is not None:
+            self._emitter.stream_opened(self._reader.worker)
+            self._worker = self._reader.worker
+        return self._worker or 0
+
     def connection_lost(self, _: Exception | None) -> None:
+        if self._worker is not None:
+            self._emitter.stream_ended(self._worker)
         self._emitter.readers.discard(self)
         if not self._emitter.readers:
             self._emitter.all_gone.set()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -27,7 +28,7 @@ from proxy.counters import Counters, shared_file
 from proxy.emitter.deliver import Delivery
 from proxy.emitter.main import Emitter, WorkerStream
 from proxy.emitter.queue import Budget, EventQueue, Queues
-from proxy.frames import Captured, encode_frame
+from proxy.frames import Captured, encode_frame, encode_hello
 from proxy.layout import LOSS_REASONS, Layout
 from tests.proxy.planes import KEYS, document
 from tests.proxy.test_extract import captured
@@ -67,7 +68,8 @@ class Line:
         for role in ROLES:
             lost = sum(self.number("events_lost_total", "fraud", role, reason) for reason in LOSS_REASONS)
             rest = self.number("events_delivered_total", "fraud", role) + self.number("events_waiting", "fraud", role)
-            assert self.number("events_received", "fraud", role) == lost + rest
+            received = sum(self.number("events_received", worker, "fraud", role) for worker in "01")
+            assert received == lost + rest
 
     async def delivers(self, count: int, within: float = 30) -> None:
         """Wait until so many are acknowledged."""
@@ -185,10 +187,38 @@ async def test_an_event_that_cannot_be_made_ends_nothing(kafka: Kafka, monkeypat
         return encoded(one)
 
     monkeypatch.setattr(sent.emitter, "_encoded", sometimes)
-    stream.data_received(encode_frame([numbered(index) for index in range(3)]))
+    stream.data_received(encode_hello(0) + encode_frame([numbered(index) for index in range(3)]))
     assert sent.number("events_waiting") == 2
     assert sent.number("events_lost_total", *LABELS, "unencodable") == 1
     sent.check_law()
+
+
+async def test_each_workers_stream_is_counted_for_itself() -> None:
+    """Open from its first frame to its end; a frame that its death tore is not there, those before it are."""
+    sent = Line("127.0.0.1:1")
+    streams = [WorkerStream(sent.emitter) for _ in range(2)]
+    torn = encode_frame([numbered(2), numbered(3)])[:-1]
+    for worker, stream in enumerate(streams):
+        stream.data_received(encode_hello(worker))
+        assert sent.number("emitter_streams", str(worker)) == 1
+    streams[1].data_received(encode_frame([numbered(0), numbered(1)]) + torn)
+    streams[1].connection_lost(None)
+    assert [sent.number("events_received", worker, *LABELS) for worker in "01"] == [0, 2]
+    assert [sent.number("emitter_streams", worker) for worker in "01"] == [1, 0]
+    sent.check_law()
+
+
+@pytest.mark.parametrize("beginning", [encode_hello(2), encode_hello(-1), encode_frame([numbered(0)])])
+async def test_a_stream_that_does_not_begin_with_a_worker_is_closed(beginning: bytes) -> None:
+    """One that the configuration does not have, or none at all."""
+    sent = Line("127.0.0.1:1")
+    stream, transport = WorkerStream(sent.emitter), Mock(spec=asyncio.Transport)
+    stream.connection_made(transport)
+    stream.data_received(beginning + encode_frame([numbered(0)]))
+    transport.close.assert_called_once()
+    assert sum(sent.number("events_received", worker, *LABELS) for worker in "01") == 0
+    stream.connection_lost(None)
+    assert [sent.number("emitter_streams", worker) for worker in "01"] == [0, 0]
 
 
 async def test_hostile_bodies_become_events_all_the_same() -> None:
@@ -203,7 +233,7 @@ async def test_hostile_bodies_become_events_all_the_same() -> None:
         b"",
         b"NaN",
     ]
-    WorkerStream(sent.emitter).data_received(encode_frame([captured(body, body) for body in bodies]))
+    WorkerStream(sent.emitter).data_received(encode_hello(0) + encode_frame([captured(body, body) for body in bodies]))
     assert sent.number("events_waiting") == len(bodies)
     assert all(sent.number("events_lost_total", *LABELS, reason) == 0 for reason in LOSS_REASONS)
 
