@@ -126,6 +126,18 @@ def test_check_tells_what_has_no_effect_yet(config: Path, capsys: pytest.Capture
     ]
 
 
+def test_check_reads_the_shadows_credentials(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is not there is told before anything starts."""
+    config.write_text(
+        EMBEDDED.replace("production: v1", "production: v1, mirror: {credentials: {value_file: shadow.token}}")
+    )
+    assert main(["check"]) == 2
+    path = config.parent / "shadow.token"
+    assert capsys.readouterr().err == (
+        f"shadowdrift: models[0].mirror.credentials.value_file: {path} cannot be read: no such file or directory\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("setting", "line"),
     [
