@@ -13,6 +13,7 @@ from proxy.layout import FallbackReason
 from proxy.plan import Plan
 from proxy.plane import Plane
 from proxy.record import captured
+from proxy.shadow import CLONE_MARK
 from proxy.upstream import Failure, UpstreamConnection
 from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
 
@@ -73,6 +74,7 @@ class Exchange:
         "_body",
         "_body_done",
         "_body_size",
+        "_candidate",
         "_captured",
         "_client",
         "_connection",
@@ -90,7 +92,6 @@ class Exchange:
         "_underway",
         "_unsent",
         "abandoned",
-        "chosen",
         "client_keeps",
         "deadline",
         "ended",
@@ -119,11 +120,12 @@ class Exchange:
         self.abandoned = False
         self.inference = plan.is_inference(head) and not head.websocket
         position = plane.sampler.position(self.request_id) if self.inference else 0
-        self.chosen = self.inference and plan.chosen(head, position)
-        self._captured = self.inference and (self.chosen or position < plan.capture_threshold)
+        chosen = self.inference and plan.chosen(head, position)
+        self._captured = self.inference and (chosen or position < plan.capture_threshold)
+        self._candidate = plane.mirror.choose(plan, serving.version, head.length) if chosen else None
         self._keep_bytes = max(
             REPLAY_BYTES,
-            plan.model.mirror.max_body_bytes if self.chosen else 0,
+            plan.model.mirror.max_body_bytes if self._candidate is not None and self._candidate.waits else 0,
             plan.model.capture.max_bytes if self._captured else 0,
         )
         self._body: list[bytes] = []
@@ -146,8 +148,6 @@ class Exchange:
         if self.inference:
             plane.counters.cells[serving.places.in_flight] += 1
             plane.counters.changed()
-        if self.chosen:
-            plane.mirror.choose(plan)
 
     @property
     def begun(self) -> bool:
@@ -163,6 +163,10 @@ class Exchange:
             self._begin()
         elif self._connection is not None and not self.ended:
             self._send(self._connection)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
+            self._settle("ok")
+            self._keep_less()
 
     def _begin(self) -> None:
         self._touch()
@@ -180,6 +184,9 @@ class Exchange:
         self._body_size += len(data)
         self._touch()
         self._unsent.append(data)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
+            self._keep_less()
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
         else:
@@ -233,6 +240,8 @@ class Exchange:
         head, address = self.head, connection.address
         connection.begin(self, head.method, may_switch=head.websocket)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
+        if head.clone_mark and self.plan.model.mirror.trust_header:  # so that no proxy further on clones it either
+            forwarded.append(CLONE_MARK)
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
         if head.websocket:
@@ -394,6 +403,23 @@ class Exchange:
             self.answer_body(answer.body)
         self.answer_complete()
 
+    def _keep_less(self) -> None:
+        """No clone needs the body any more: keep what a retry and the event do."""
+        captured_bytes = self.plan.model.capture.max_bytes if self._captured else 0
+        self._keep_bytes = max(REPLAY_BYTES, captured_bytes)
+        if self._body_size > self._keep_bytes and self._connection is not None:
+            self._body = [b"".join(self._body)[:captured_bytes]]
+            self._forgot = True
+
+    def _settle(self, outcome: Outcome) -> None:
+        """The candidate's time has come. Whatever is wrong with clones, the exchange goes on."""
+        assert self._candidate is not None
+        self._body = [b"".join(self._body)]
+        try:
+            self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
+        except Exception as error:
+            self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
+
     def _touch(self) -> None:
         self.deadline = monotonic() + self.serving.timeout
 
@@ -424,10 +450,9 @@ class Exchange:
         if self._answer_head is not None:
             plane.counters.observe(places.first_byte, self._first_byte - self._started)
         plane.counters.changed()
-        request = b"".join(self._body) if self._body_size <= self._keep_bytes else None
-        sampled = False
-        if self.chosen:
-            sampled = plane.mirror.settle(self, outcome, request)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits:
+            self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
         if self._captured:
             plane.capture.record(
                 captured(
@@ -436,9 +461,9 @@ class Exchange:
                     outcome,
                     status=status,
                     latency=latency,
-                    sampled=sampled,
+                    sampled=candidate is not None and candidate.accepted,
                     request=b"".join(self._body),
-                    request_whole=request is not None and self._body_done,
+                    request_whole=self._body_done and not self._forgot,
                     answer_head=self._answer_head,
                     answer=b"".join(self._answer),
                     answer_size=self._answer_size,

@@ -20,8 +20,29 @@ LATENCY_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 STATUS_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 """By status // 100; `none` is a request that got no answer."""
 
-DROP_REASONS: Final = ("not_success", "client_closed", "body_too_large", "max_in_flight", "same_version", "shutdown")
-FAIL_REASONS: Final = ("connect", "timeout", "reset", "truncated", "malformed", "answer_too_large", "shutdown")
+DROP_REASONS: Final = (
+    "not_success",
+    "client_closed",
+    "incomplete",
+    "body_too_large",
+    "memory",
+    "max_in_flight",
+    "same_version",
+    "breaker_open",
+    "budget",
+    "duplicate",
+    "shutdown",
+)
+FAIL_REASONS: Final = (
+    "connect",
+    "timeout",
+    "reset",
+    "truncated",
+    "malformed",
+    "answer_too_large",
+    "memory",
+    "shutdown",
+)
 LOSS_REASONS: Final = (
     "backlog",
     "emitter_gone",
@@ -84,8 +105,9 @@ FAMILIES: Final = {
         Family("mirror_log_only_total", "counter", "Clones recorded without asking the shadow.", ("model",)),
         Family("mirror_dropped_total", "counter", "Chosen inferences that were not cloned.", ("model", "reason")),
         Family("mirror_failed_total", "counter", "Clones that got no whole answer.", ("model", "reason")),
-        Family("mirror_waiting", "gauge", "Chosen inferences whose production answer is awaited.", ("model",)),
+        Family("mirror_waiting", "gauge", "Chosen inferences that wait until their clone may leave.", ("model",)),
         Family("mirror_in_flight", "gauge", "Clones whose answer is awaited.", ("model",)),
+        Family("mirror_held_bytes", "gauge", "Bytes that workers keep for the sake of clones.", ()),
         Family("events_captured_total", "counter", "Answers captured to become events.", _BY_ROLE),
         Family("events_delivered_total", "counter", "Events that Kafka acknowledged.", _BY_ROLE),
         Family("events_lost_total", "counter", "Captured answers that Kafka will not get.", (*_BY_ROLE, "reason")),
