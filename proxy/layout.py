@@ -32,6 +32,7 @@ LOSS_REASONS: Final = (
     "unencodable",
     "shutdown",
 )
+SPOOL_OBSTACLES: Final = ("held", "disk", "bound")
 REFUSALS: Final = (
     "bad_request",
     "body_too_large",
@@ -91,10 +92,13 @@ FAMILIES: Final = {
         Family("emitter_link", "internal", "The generation of the emitter that a worker is connected to; 0: none.", ()),
         Family("events_recovered", "internal", "Events that an emitter found in the spool when it opened it.", _BY_ROLE),
         Family("spool_read", "internal", "1 once the emitter has the spool and has read what was in it.", ()),
+        Family("events_spooled", "gauge", "Those of them that are on disk.", _BY_ROLE),
+        Family("events_spooled_bytes", "gauge", "What the spool holds on disk.", ()),
         Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
         Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
         Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
+        Family("shadowdrift_spool_obstacle", "gauge", "1 for what keeps events from the spool on disk.", ("reason",)),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),
     )
 }  # fmt: skip
@@ -125,6 +129,7 @@ class Layout:
         reasons = {
             "proxy_refused_total": REFUSALS,
             "shadowdrift_kafka_obstacle": OBSTACLES,
+            "shadowdrift_spool_obstacle": SPOOL_OBSTACLES,
             "mirror_dropped_total": DROP_REASONS,
             "mirror_failed_total": FAIL_REASONS,
             "events_lost_total": LOSS_REASONS,
