@@ -21,11 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.support.played_worker import PlayedWorker, exchange
 from configuration.brokers import brokers_of
 from events.topics import create
 from proxy.frames import encode_frame
 from tests.support import kafka as real_kafka
+from tests.support.played_worker import PlayedWorker, exchange
 
 RESULTS = Path(__file__).parent / "results" / "emitter.json"
 FRAME_EVENTS = 200
