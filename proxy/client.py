@@ -52,9 +52,6 @@ READ_AHEAD: Final = 8
 MAX_PIPELINE: Final = 256
 """How many requests may be in hand at once: one read can bring thousands."""
 
-READ_BYTES: Final = 256 * 1024
-"""No read brings more."""
-
 _METHOD: Final = re.compile(rb"[A-Z]{1,32} (?:/|\*|https?://)")
 
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -80,7 +77,7 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._headers: Headers = []
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
-        self._read_bytes = 0  # given to the parser since the last request's end, or at once with it
+        self._head_bytes = 0  # what was read since the head began, and so at least its size
         self._in_head = False
         self._interrupted = False  # the parser has stopped behind a head that asks for another protocol
         self._muted = False  # the parser is given a head that has been taken in already
@@ -125,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
             return
         size = len(data)
         self._held_bytes += size
-        self._read_bytes += size
+        self._head_bytes = size + self._head_bytes if self._in_head else size
         if self._reading is not None:
             at_least = self._body_due + self._body_size / BODY_BYTES_PER_SECOND
             self._deadline = min(self._plane.now + BODY_SECONDS, at_least)
@@ -209,7 +206,7 @@ class ClientConnection(asyncio.Protocol):
         if self._muted:
             return
         plane, parser = self._plane, self._parser
-        if self._read_bytes > plane.header_bytes:  # or it cannot be too large
+        if self._head_bytes > plane.header_bytes:  # or it cannot be too large
             size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
             if size > plane.header_bytes:
                 raise _head_too_large()
@@ -246,7 +243,6 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._held_bytes = 0
-        self._read_bytes = min(self._read_bytes, READ_BYTES)
         if self._interrupted:  # the parser leaves off here, and the body is still to come
             return
         exchange, self._reading = self._reading, None

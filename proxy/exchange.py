@@ -10,15 +10,12 @@ from events.inference import Outcome
 from proxy.fallback import FixedAnswer
 from proxy.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
 from proxy.layout import FallbackReason
-from proxy.plan import Plan
+from proxy.plan import REPLAY_BYTES, Plan
 from proxy.plane import Plane
 from proxy.record import captured
 from proxy.shadow import CLONE_MARK
 from proxy.upstream import Failure, UpstreamConnection
 from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
-
-REPLAY_BYTES: Final = 64 * 1024
-"""How much of a body is kept to send it again on a fresh connection."""
 
 UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
@@ -82,6 +79,7 @@ class Exchange:
         "_first_byte",
         "_fixed",
         "_forgot",
+        "_id_bytes",
         "_keep_bytes",
         "_out",
         "_plane",
@@ -111,7 +109,8 @@ class Exchange:
         self.head = head
         self.client_keeps = keeps
         self.id = new_id()
-        self.request_id = head.request_id or self.id.encode()
+        self._id_bytes = self.id.encode()
+        self.request_id = head.request_id or self._id_bytes
         self.time = time()
         self._started = monotonic()
         self.serving = serving = plan.route(self.request_id)
@@ -123,11 +122,8 @@ class Exchange:
         chosen = self.inference and plan.chosen(head, position)
         self._captured = self.inference and (chosen or position < plan.capture_threshold)
         self._candidate = plane.mirror.choose(plan, serving.version, head.length) if chosen else None
-        self._keep_bytes = max(
-            REPLAY_BYTES,
-            plan.model.mirror.max_body_bytes if self._candidate is not None and self._candidate.waits else 0,
-            plan.model.capture.max_bytes if self._captured else 0,
-        )
+        waits = self._candidate is not None and self._candidate.waits
+        self._keep_bytes = plan.bytes_kept(waits=waits, captured=self._captured) if self.inference else REPLAY_BYTES
         self._body: list[bytes] = []
         self._body_size = 0
         self._body_done = head.length is None
@@ -169,7 +165,7 @@ class Exchange:
             self._keep_less()
 
     def _begin(self) -> None:
-        self._touch()
+        self.deadline = self._plane.now + self.serving.timeout
         if self.inference and self.plan.guarded:
             obstacle = self.plan.obstacle(self.serving, monotonic())
             if obstacle is not None:
@@ -182,7 +178,7 @@ class Exchange:
     def body(self, data: bytes) -> None:
         """A piece of the request's body."""
         self._body_size += len(data)
-        self._touch()
+        self.deadline = self._plane.now + self.serving.timeout
         self._unsent.append(data)
         candidate = self._candidate
         if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
@@ -202,7 +198,7 @@ class Exchange:
     def body_complete(self) -> None:
         """The request is whole."""
         self._body_done = True
-        self._touch()
+        self.deadline = self._plane.now + self.serving.timeout
         if self._fixed is not None:
             self._answer_fixed(self._fixed)
 
@@ -249,7 +245,8 @@ class Exchange:
         target = address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
-        self._client.pause_request(False)
+        if self._body_size > UNSENT_BYTES:
+            self._client.pause_request(False)
         if self._client.reads_slowly:
             connection.pause_answer(True)
 
@@ -276,7 +273,7 @@ class Exchange:
         connection, self._connection = self._connection, None
         assert connection is not None
         self.ended = self.abandoned = True
-        self._client.write(switching_bytes(head, self.id.encode()))
+        self._client.write(switching_bytes(head, self._id_bytes))
         self._client.tunnel(connection, data)
 
     def answer_head(self, head: AnswerHead) -> None:
@@ -293,13 +290,13 @@ class Exchange:
         elif length == CHUNKED or head.status == 204:
             length = None
         self.client_keeps = self.client_keeps and self._body_done and (not has_body or length is not None)
-        self._out.append(answer_bytes(head, self.id.encode(), length, not self.client_keeps))
+        self._out.append(answer_bytes(head, self._id_bytes, length, not self.client_keeps))
 
     def answer_body(self, data: bytes) -> None:
         """Pass a piece on, and keep what is captured of it."""
-        self._touch()
+        self.deadline = self._plane.now + self.serving.timeout
         self._out.append(chunk(data) if self._rechunk else data)
-        if self._captured and self._answer_size < self.plan.model.capture.max_bytes:
+        if self._captured and self._answer_size < self.plan.captured_bytes:
             self._answer.append(data)
         self._answer_size += len(data)
 
@@ -380,7 +377,7 @@ class Exchange:
             cells[fallback.serving.places.in_flight] += 1
             self.serving = fallback.serving
             self._retried = False
-            self._touch()
+            self.deadline = self._plane.now + self.serving.timeout
             self.serving.pool.acquire(self)
         elif fallback.answer is not None:
             self._client.pause_request(False)
@@ -405,10 +402,9 @@ class Exchange:
 
     def _keep_less(self) -> None:
         """No clone needs the body any more: keep what a retry and the event do."""
-        captured_bytes = self.plan.model.capture.max_bytes if self._captured else 0
-        self._keep_bytes = max(REPLAY_BYTES, captured_bytes)
+        self._keep_bytes = self.plan.bytes_kept(waits=False, captured=self._captured)
         if self._body_size > self._keep_bytes and self._connection is not None:
-            self._body = [b"".join(self._body)[:captured_bytes]]
+            self._body = [b"".join(self._body)[: self.plan.captured_bytes]] if self._captured else []
             self._forgot = True
 
     def _settle(self, outcome: Outcome) -> None:
@@ -419,9 +415,6 @@ class Exchange:
             self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
         except Exception as error:
             self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
-
-    def _touch(self) -> None:
-        self.deadline = monotonic() + self.serving.timeout
 
     # The end.
 

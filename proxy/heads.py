@@ -272,7 +272,7 @@ def read_answer_head(  # noqa: C901 - likewise
     status: int, reason: bytes, headers: Headers
 ) -> AnswerHead:
     """Sort an answer's headers. Raises ValueError for what HTTP does not allow, or does not let us pass on."""
-    if not 100 <= status <= 999 or not _REASON.fullmatch(reason):
+    if not 100 <= status <= 999 or (reason != b"OK" and not _REASON.fullmatch(reason)):
         raise ValueError("not a status line")
     forwarded: Headers = []
     head = AnswerHead(status, reason, forwarded)
