@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol
 import httptools
 
 from proxy.addresses import Address
-from proxy.heads import AnswerHead, Headers, read_answer_head
+from proxy.heads import ANSWER_NAMES, AnswerHead, Headers, Noted, read_answer_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 
@@ -87,7 +87,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._paused = False
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
         self._reason = b""
-        self._headers: Headers = []
+        self._forwarded: Headers = []
+        self._noted: Noted = []
         self._head: AnswerHead | None = None
         self._interim = 0
         self._switching: AnswerHead | None = None
@@ -104,7 +105,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._may_switch = may_switch
         self._held_bytes = 0
         self._reason = b""
-        self._headers = []
+        self._forwarded = []
+        self._noted = []
         self._head = None
         self._interim = 0
         self._complete = False
@@ -194,16 +196,20 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is None:
-            self._headers.append((name, value.rstrip(b" \t")))
-        elif self.caller is not None and not self._complete:
-            self.caller.answer_trailer(name, value.rstrip(b" \t"))
+        value = value.rstrip(b" \t")
+        if self._head is not None:
+            if self.caller is not None and not self._complete:
+                self.caller.answer_trailer(name, value)
+        elif meaning := ANSWER_NAMES[name]:
+            self._noted.append((meaning, name, value))
+        else:
+            self._forwarded.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:
             return
         status = self._parser.get_status_code()
-        head = read_answer_head(status, self._reason, self._headers)  # ValueError ends the parsing
+        head = read_answer_head(status, self._reason, self._forwarded, self._noted)  # ValueError ends the parsing
         self._held_bytes = 0
         if status < 200:
             self._note_interim(head)
@@ -235,7 +241,8 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._head is None:  # an interim answer
             self._reason = b""
-            self._headers = []
+            self._forwarded = []
+            self._noted = []
             return
         self._complete = True
 
