@@ -7,6 +7,7 @@ spellings come again and again.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -144,7 +145,7 @@ def read_request_head(method: bytes, target: bytes, version: str, forwarded: Hea
     for meaning, name, value in noted:
         if meaning == b"host":
             hosts += 1
-            if not _HOST.fullmatch(value):
+            if not _is_host(value):
                 raise _bad("the Host header is not a host")
         elif meaning == b"content-length":
             head.length = int(value)
@@ -162,6 +163,11 @@ def read_request_head(method: bytes, target: bytes, version: str, forwarded: Hea
     if named:
         head.forwarded = [pair for pair in forwarded if pair[0].lower() not in named]
     return head
+
+
+@lru_cache(maxsize=256)  # clients send the same few
+def _is_host(value: bytes) -> bool:
+    return len(value) < 300 and _HOST.fullmatch(value) is not None
 
 
 def _limit_to_http_1_0(head: RequestHead) -> None:
@@ -247,7 +253,7 @@ def _path(method: bytes, target: bytes) -> tuple[bytes, bytes]:
         if not separator or scheme.lower() not in {b"http", b"https"}:
             raise _bad("the request target must be a path")
         slash = min((index for index in (rest.find(b"/"), rest.find(b"?")) if index >= 0), default=len(rest))
-        if not slash or not _HOST.fullmatch(rest[:slash]):
+        if not slash or not _is_host(rest[:slash]):
             raise _bad("the request target's authority is not a host")
         target = rest[slash:] if rest[slash : slash + 1] == b"/" else b"/" + rest[slash:]
     path, question, query = target.partition(b"?")

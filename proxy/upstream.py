@@ -80,7 +80,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
-        self._request_done = False
+        self.request_done = False
+        """Whether the request is sent whole, so that the connection can be kept after the answer."""
         self._bodyless = False
         self._may_switch = False
         self._keeps = False
@@ -100,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Serve this caller's request of that method; `may_switch`: it asks for another protocol."""
         self.caller = caller
         self.answered = False
-        self._request_done = False
+        self.request_done = False
         self._bodyless = method == b"HEAD"
         self._may_switch = may_switch
         self._held_bytes = 0
@@ -114,10 +115,6 @@ class UpstreamConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send a piece of the request."""
         self.transport.write(data)
-
-    def request_done(self) -> None:
-        """The request is sent whole, so that the connection can be kept after the answer."""
-        self._request_done = True
 
     def pause_answer(self, paused: bool) -> None:
         """Stop (or go on) reading the answer, while its reader is slow."""
@@ -164,7 +161,7 @@ class UpstreamConnection(asyncio.Protocol):
             if not self._complete:
                 self._fail("malformed")
                 return
-            self._request_done = False  # the answer was whole, and what follows it is not for the next caller
+            self.request_done = False  # the answer was whole, and what follows it is not for the next caller
         if self._complete:
             self._finish()
         elif self._held_bytes > MAX_HEAD_BYTES:  # a head, a trailer or a chunk's extension without end
@@ -236,7 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._complete:  # a second answer to one request
-            self._request_done = False
+            self.request_done = False
 
     def on_message_complete(self) -> None:
         if self._head is None:  # an interim answer
@@ -257,7 +254,7 @@ class UpstreamConnection(asyncio.Protocol):
         if caller is None:
             return
         transport = self.transport
-        keep = self._request_done and self._keeps and not transport.is_closing()
+        keep = self.request_done and self._keeps and not transport.is_closing()
         keep = keep and not transport.get_write_buffer_size()  # it has not taken the whole request, and may never
         if self._bodyless:  # the parser still waits for the body that the head announced
             self._parser = httptools.HttpResponseParser(self)
