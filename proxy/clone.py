@@ -7,10 +7,11 @@ from time import monotonic
 from typing import Final
 
 from events.inference import Outcome
-from proxy.heads import AnswerHead, request_bytes
+from proxy.heads import AnswerHead
 from proxy.record import Original, captured
 from proxy.shadow import Shadow
 from proxy.upstream import Failure, UpstreamConnection
+from proxy.wire import request_bytes
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """How much of a shadow's answer is read; an endless one is cut here, or by its deadline."""
@@ -107,8 +108,11 @@ class Clone:
             connection.write(self._request)
         connection.request_done()
 
-    def answer_continues(self) -> None:
-        """The body has left already."""
+    def answer_interim(self, head: AnswerHead) -> None:
+        """Nobody waits for it."""
+
+    def answer_switched(self, head: AnswerHead, data: bytes) -> None:
+        """No clone asks for it."""
 
     def answer_head(self, head: AnswerHead) -> None:
         """The shadow begins to answer."""
@@ -129,6 +133,9 @@ class Clone:
             self._answer.append(kept)
         if self._answer_read > MAX_ANSWER_BYTES:
             self.fail("answer_too_large")
+
+    def answer_trailer(self, name: bytes, value: bytes) -> None:
+        """It is not captured."""
 
     def answer_so_far(self) -> None:
         """Nobody waits for a part."""

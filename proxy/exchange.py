@@ -8,19 +8,22 @@ from typing import Final, Protocol
 from events.ids import new_id
 from events.inference import Outcome
 from proxy.fallback import FixedAnswer
-from proxy.heads import CHUNKED, LAST_CHUNK, AnswerHead, RequestHead, answer_bytes, chunk, request_bytes
+from proxy.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
 from proxy.layout import FallbackReason
 from proxy.plan import Plan
 from proxy.plane import Plane
 from proxy.record import captured
 from proxy.shadow import CLONE_MARK
 from proxy.upstream import Failure, UpstreamConnection
+from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
 
 REPLAY_BYTES: Final = 64 * 1024
 """How much of a body is kept to send it again on a fresh connection."""
 
 UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
+
+_TO_WEBSOCKET: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
 _NO_BODY: Final = frozenset({204, 304})
 
@@ -45,6 +48,9 @@ class Client(Protocol):
 
     def answer_error(self, status: int, reason: str, text: str, exchange: Exchange) -> None:
         """Answer instead of the model."""
+
+    def tunnel(self, connection: UpstreamConnection, from_upstream: bytes) -> None:
+        """Let bytes pass both ways unread from now on."""
 
     def cut(self) -> None:
         """End the answer so that it never looks complete."""
@@ -82,6 +88,7 @@ class Exchange:
         "_rechunk",
         "_retried",
         "_started",
+        "_trailers",
         "_underway",
         "_unsent",
         "abandoned",
@@ -111,7 +118,7 @@ class Exchange:
         self.deadline = self._started + serving.timeout
         self.ended = False
         self.abandoned = False
-        self.inference = plan.is_inference(head)
+        self.inference = plan.is_inference(head) and not head.websocket
         position = plane.sampler.position(self.request_id) if self.inference else 0
         chosen = self.inference and plan.chosen(head, position)
         self._captured = self.inference and (chosen or position < plan.capture_threshold)
@@ -125,6 +132,7 @@ class Exchange:
         self._body_size = 0
         self._body_done = head.length is None
         self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
+        self._trailers: Headers = []  # of the request, then of the answer
         self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
@@ -186,6 +194,11 @@ class Exchange:
         if self._connection is None and self._body_size > UNSENT_BYTES:
             self._client.pause_request(True)
 
+    def trailer(self, name: bytes, value: bytes) -> None:
+        """A header behind the request's chunked body."""
+        if may_trail(name) and not self.plan.names_tenants(name):
+            self._trailers.append((name, value))
+
     def body_complete(self) -> None:
         """The request is whole."""
         self._body_done = True
@@ -225,12 +238,14 @@ class Exchange:
             return
         self._connection = connection
         head, address = self.head, connection.address
-        connection.begin(self, head.method)
+        connection.begin(self, head.method, may_switch=head.websocket)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
         if head.clone_mark and self.plan.model.mirror.trust_header:  # so that no proxy further on clones it either
             forwarded.append(CLONE_MARK)
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
+        if head.websocket:
+            forwarded += _TO_WEBSOCKET
         target = address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
@@ -242,20 +257,32 @@ class Exchange:
         """Write what has come of the request and has not been written, in one go."""
         data, self._unsent = b"".join(self._unsent), []
         if self.head.length == CHUNKED:
-            data = (chunk(data) if data else b"") + (LAST_CHUNK if self._body_done else b"")
+            data = (chunk(data) if data else b"") + (last_chunk(self._trailers) if self._body_done else b"")
         if head or data:
             connection.write(head + data)
         if self._body_done:
             connection.request_done()
 
-    def answer_continues(self) -> None:
-        """Let the client go on with its body."""
-        if self.head.expects_continue:
-            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def answer_interim(self, head: AnswerHead) -> None:
+        """Pass it on to who can read it; 100 Continue only to who waits for it."""
+        if head.status == 100:
+            if self.head.expects_continue:
+                self._client.write(CONTINUE)
+        elif self._client.understands_chunks:
+            self._client.write(interim_bytes(head))
+
+    def answer_switched(self, head: AnswerHead, data: bytes) -> None:
+        """The model speaks WebSocket from here on, and nobody listens in."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self.ended = self.abandoned = True
+        self._client.write(switching_bytes(head, self.id.encode()))
+        self._client.tunnel(connection, data)
 
     def answer_head(self, head: AnswerHead) -> None:
         """Pass the answer's head on, with the framing that this client understands."""
         self._answer_head = head
+        self._trailers = []
         self._first_byte = monotonic()
         self.deadline = self._first_byte + self.serving.timeout
         length = head.length
@@ -276,6 +303,11 @@ class Exchange:
             self._answer.append(data)
         self._answer_size += len(data)
 
+    def answer_trailer(self, name: bytes, value: bytes) -> None:
+        """Keep it for the end."""
+        if may_trail(name):
+            self._trailers.append((name, value))
+
     def answer_so_far(self) -> None:
         """One read of production's has been taken in: the client gets it now."""
         out, self._out = self._out, []
@@ -286,7 +318,7 @@ class Exchange:
         """The client gets the rest of its answer; only then is anything else done."""
         self._connection = None  # it is the pool's again, and a slow reader must not pause it any more
         if self._rechunk:
-            self._out.append(LAST_CHUNK)
+            self._out.append(last_chunk(self._trailers))
         self.answer_so_far()
         assert self._answer_head is not None
         status = self._answer_head.status

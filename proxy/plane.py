@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from configuration import Configuration
@@ -51,6 +52,8 @@ class Plane:
         self.header_bytes = int(configuration.proxy.limits.header_bytes)
         self.body_bytes = configuration.proxy.limits.body_bytes
         self.draining = False
+        self.now = monotonic()
+        """The time, a tenth of a second old at most: good enough for deadlines, and cheaper than asking."""
         self.clients: set[Connected] = set()
         self.empty = asyncio.Event()
         """Set while no client is connected."""

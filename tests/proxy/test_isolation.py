@@ -208,7 +208,7 @@ async def one_client(plane: Plane, seed: int) -> int:
             answer = await client.ask(request(body=body, chunks=chance.choice([0, 2])))
             names = [name for name, _ in answer.headers]
             assert (answer.status, answer.body) == (200, body)
-            assert sorted(names) == ["content-length", "x-shadowdrift-id"]
+            assert sorted(names) == ["content-length", "date", "x-shadowdrift-id"]
     return REQUESTS
 
 
