@@ -53,6 +53,7 @@ LOSS_REASONS: Final = (
     "unencodable",
     "shutdown",
 )
+SPOOL_OBSTACLES: Final = ("held", "disk", "bound")
 REFUSALS: Final = (
     "bad_request",
     "body_too_large",
@@ -118,12 +119,15 @@ FAMILIES: Final = {
         Family("emitter_link", "internal", "The generation of the emitter that a worker is connected to; 0: none.", ()),
         Family("events_recovered", "internal", "Events that an emitter found in the spool when it opened it.", _BY_ROLE),
         Family("spool_read", "internal", "1 once the emitter has the spool and has read what was in it.", ()),
+        Family("events_spooled", "gauge", "Those of them that are on disk.", _BY_ROLE),
+        Family("events_spooled_bytes", "gauge", "What the spool holds on disk.", ()),
         Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
         Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
         Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason")),
         Family("proxy_breaker_open", "gauge", "Workers whose circuit breaker does not let this version be asked.", _BY_VERSION),
         Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
+        Family("shadowdrift_spool_obstacle", "gauge", "1 for what keeps events from the spool on disk.", ("reason",)),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),
     )
 }  # fmt: skip
@@ -155,6 +159,7 @@ class Layout:
             "proxy_refused_total": REFUSALS,
             "proxy_fallback_total": FALLBACK_REASONS,
             "shadowdrift_kafka_obstacle": OBSTACLES,
+            "shadowdrift_spool_obstacle": SPOOL_OBSTACLES,
             "mirror_dropped_total": DROP_REASONS,
             "mirror_failed_total": FAIL_REASONS,
             "events_lost_total": LOSS_REASONS,

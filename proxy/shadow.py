@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.structs import replace
 
 from proxy.breaker import Breaker
 from proxy.budget import Budget
@@ -90,7 +90,7 @@ class Shadow:
         """Of the client's head what a clone and its event need; the rest would stay as long as the shadow takes."""
         passed = [pair for pair in head.forwarded if pair[0].lower() in self._passed_on]
         tenant = [pair for pair in head.headers if pair[0].lower() == self._tenant_header]
-        return msgspec.structs.replace(head, forwarded=passed, headers=tenant)
+        return replace(head, forwarded=passed, headers=tenant)
 
     def headers(self, head: RequestHead, request_id: bytes) -> Headers:
         """A clone's headers: what it takes to read the body, to trace it, and what the configuration adds."""
