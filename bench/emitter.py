@@ -21,11 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.support.played_worker import PlayedWorker, exchange
 from configuration.brokers import brokers_of
 from events.topics import create
 from proxy.frames import encode_frame
 from tests.support import kafka as real_kafka
+from tests.support.played_worker import PlayedWorker, exchange
 
 RESULTS = Path(__file__).parent / "results" / "emitter.json"
 FRAME_EVENTS = 200
@@ -69,7 +69,7 @@ async def _round(worker: PlayedWorker, frames: list[tuple[bytes, int]], pause: f
     for index, (frame, size) in enumerate(frames):
         await worker.feed(frame)
         fed += size
-        while fed - worker.total("events_delivered_total") > WINDOW_EVENTS:
+        while fed - worker.total("events_delivered_total") > WINDOW_EVENTS:  # noqa: ASYNC110 - another process counts
             await asyncio.sleep(0.001)
         if pause is not None:
             await asyncio.sleep(max(0.0, began + (index + 1) * pause - time.perf_counter()))
