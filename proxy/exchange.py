@@ -72,11 +72,11 @@ class Exchange:
         "_fallen_back",
         "_first_byte",
         "_fixed",
-        "_forgot",
         "_keep_bytes",
         "_plane",
         "_rechunk",
         "_retried",
+        "_sent",
         "_started",
         "abandoned",
         "chosen",
@@ -120,7 +120,7 @@ class Exchange:
         self._body_done = head.length is None
         self._connection: UpstreamConnection | None = None
         self._retried = False
-        self._forgot = False  # whether a piece of the body is gone, so that it cannot be sent again
+        self._sent = False  # until something is sent, memory holds all that came of the body
         self._fallen_back = False
         self._fixed: FixedAnswer | None = None  # answered once the request is read
         self._answer_head: AnswerHead | None = None
@@ -161,8 +161,6 @@ class Exchange:
             self._connection.write(chunk(data) if self.head.length == CHUNKED else data)
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
-        else:
-            self._forgot = True
         if self._connection is None and self._body_size > UNSENT_BYTES:
             self._client.pause_request(True)
 
@@ -206,6 +204,7 @@ class Exchange:
             connection.discard()
             return
         self._connection = connection
+        self._sent = True
         head, address = self.head, connection.address
         connection.begin(self, head.method)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
@@ -291,7 +290,8 @@ class Exchange:
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A kept connection that closed unanswered, and a request that memory still holds whole."""
-        return connection.reused and not connection.answered and not self._retried and not self._forgot
+        whole = self._body_size <= self._keep_bytes
+        return connection.reused and not connection.answered and not self._retried and whole
 
     def _note(self, *, failed: bool) -> None:
         """Tell the breaker of the version that was asked what came of it."""
@@ -303,7 +303,7 @@ class Exchange:
         fallback = self.plan.fallback
         if fallback is None or not self.inference or self._fallen_back:
             return False
-        if self._forgot and fallback.answer is None:
+        if self._sent and self._body_size > self._keep_bytes and fallback.answer is None:
             return False
         if not fallback.helps(self.serving) and reason != "paused":
             return False

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from configuration import Configuration
+from proxy.active import Active
 from proxy.counters import SharedCounters, buckets
 from proxy.layout import FAMILIES, LATENCY_EDGES, Family, Layout
 
@@ -22,7 +23,8 @@ class ProxyMetrics(Collector):
     """
 
     def __init__(self, configuration: Configuration, layout: Layout, shared: SharedCounters, emitter_slot: int) -> None:
-        self._configuration = configuration
+        self.active = Active(configuration.models)
+        """Who serves; another one once the configuration is read again."""
         self._layout = layout
         self._shared = shared
         self._emitter_slot = emitter_slot
@@ -39,7 +41,7 @@ class ProxyMetrics(Collector):
         for family in FAMILIES.values():
             if family.kind != "internal":
                 yield self._metric(family, numbers)
-        yield from self._active()
+        yield from self._active_file()
         build = GaugeMetricFamily("shadowdrift_build_info", "The version that runs.", labels=["part", "version"])
         build.add_metric(["proxy", version("shadowdrift")], 1)
         yield build
@@ -69,16 +71,25 @@ class ProxyMetrics(Collector):
             metric.add_metric(labels, numbers[place])
         return metric
 
-    def _active(self) -> Iterator[Metric]:
+    def _active_file(self) -> Iterator[Metric]:
         info = GaugeMetricFamily(
-            "inference_active_info", "The version that serves, and why.", labels=["model", "version", "reason"]
+            "inference_active_info", "The versions that serve, and why.", labels=["model", "version", "reason"]
         )
         ratio = GaugeMetricFamily(
             "inference_traffic_ratio", "The share of requests that a version is given.", labels=["model", "version"]
         )
-        for model in self._configuration.models:
-            info.add_metric([model.name, model.production, "configuration"], 1)
-            for name in model.targets:
-                ratio.add_metric([model.name, name], 1.0 if name == model.production else 0.0)
-        yield info
-        yield ratio
+        paused = GaugeMetricFamily(
+            "inference_paused", "1 while no version is asked and the fallback answers.", labels=["model"]
+        )
+        refused = GaugeMetricFamily(
+            "inference_active_refused", "1 while what the active file says is not in force.", labels=["model"]
+        )
+        for name, order in self.active.in_force.items():
+            for target in self.active.models[name].targets:
+                weight = order.weights.get(target, 0.0)
+                if weight:
+                    info.add_metric([name, target, order.reason], 1)
+                ratio.add_metric([name, target], weight if target in order.asked else 0.0)
+            paused.add_metric([name], order.mode == "paused")
+            refused.add_metric([name], name in self.active.refused)
+        yield from (info, ratio, paused, refused)

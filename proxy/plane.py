@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 from configuration import Configuration
 from proxy.capture import Capture
@@ -54,6 +54,11 @@ class Plane:
         self.empty.set()
         self._connections = counters.layout.place("proxy_connections")
         self._refusals = {reason: counters.layout.place("proxy_refused_total", reason) for reason in REFUSALS}
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """What the supervisor says while this worker runs."""
+        if "active" in message:
+            self.plans.apply(message["active"])
 
     def opened(self, client: Connected) -> None:
         """A client is there."""

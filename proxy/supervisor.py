@@ -10,8 +10,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import msgspec
 
@@ -25,11 +24,11 @@ from proxy.counters import SharedCounters, shared_file
 from proxy.exposition import ProxyMetrics
 from proxy.keys import load_or_make
 from proxy.layout import Layout
+from proxy.routing import Routing
 from proxy.worker import Instructions
 from reference.profile import load_for
 
 BACKLOG: Final = 4096
-PROBE_SECONDS: Final = 0.5
 _SPARE_SECONDS: Final = 3.0
 """What a process may take beyond its own deadline before it is killed."""
 
@@ -59,6 +58,8 @@ class Supervisor:
         brokers_of(self._configuration)
         for index, model in enumerate(self._configuration.models):
             load_for(model, index)
+        routing = Routing(self._configuration, self._tell_active)
+        self._metrics.active = routing.active
         keys = load_or_make(Path(self._configuration.state_dir))
         admin = AdminServer(self._metrics.text, lambda: self._waits_for, token_file=settings.token_file)
         address, self._sockets = _listeners("proxy.listen", settings.listen, settings.workers)
@@ -72,15 +73,18 @@ class Supervisor:
                     listener=0,
                     counters=self._counters,
                     emitter_path=str(directory / "emitter.sock"),
+                    active=routing.active.told(),
                 )
                 await self._start(instructions)
-                probing = asyncio.create_task(self._until_production_answers())
+                self._waits_for = "production"
+                tasks = [asyncio.create_task(routing.run()), asyncio.create_task(routing.until_ready(self._wait_for))]
                 tether.announce({"proxy": f"http://{address}", "admin": f"http://{admin_address}"})
                 _log.info("serves", extra={"fields": {"listen": str(address), "admin": str(admin_address)}})
                 try:
                     await self._watch(stop)
                 finally:
-                    probing.cancel()
+                    for task in tasks:
+                        task.cancel()
                     await self._stop()
         finally:
             await admin.stop()
@@ -96,14 +100,12 @@ class Supervisor:
         for worker in self._workers:
             await worker.ready()
 
-    async def _until_production_answers(self) -> None:
-        """Ready means that every production target has been reached once; requests are served meanwhile."""
-        for model in self._configuration.models:
-            url = urlsplit(model.targets[model.production].url)
-            self._waits_for = f"production of {model.name} at {url.netloc}"
-            while not await _reachable(url.hostname or "", url.port or 80):  # noqa: ASYNC110 - another host's state
-                await asyncio.sleep(PROBE_SECONDS)
-        self._waits_for = None
+    def _wait_for(self, what: str | None) -> None:
+        self._waits_for = what
+
+    def _tell_active(self, active: dict[str, Any]) -> None:
+        for worker in self._workers:
+            worker.tell({"active": active})
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """Until the stop, or until a process ends that should not."""
@@ -169,16 +171,6 @@ def _listeners(setting: str, listen: str, count: int) -> tuple[Address, list[soc
             listener.close()
         raise Refusal(cannot_listen(setting, listen, error)) from None
     return Address(address.host, port), sockets
-
-
-async def _reachable(host: str, port: int) -> bool:
-    try:
-        async with asyncio.timeout(PROBE_SECONDS * 4):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError, UnicodeError):  # UnicodeError: a host name that cannot be one
-        return False
-    writer.close()
-    return True
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+from typing import Any
 
 import msgspec
 
@@ -28,6 +29,8 @@ class Instructions(msgspec.Struct, frozen=True):
     listener: int
     counters: int
     emitter_path: str
+    active: dict[str, Any] = {}
+    """Who serves each model, as `Active.told` has it."""
 
     def read_configuration(self) -> Configuration:
         """The configuration the supervisor has read."""
@@ -43,6 +46,8 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
     layout = Layout(configuration)
     counters = Counters(instructions.counters, instructions.index, layout, loop)
     plane = DataPlane(configuration, instructions.keys, counters, loop, instructions.index)
+    plane.plans.apply(instructions.active)
+    tether.listen(plane.hear)
     await plane.capture.connect(instructions.emitter_path)
     listener = socket.socket(fileno=instructions.listener)
     listener.setblocking(False)

@@ -20,13 +20,12 @@ from configuration.model import (
     Mirror,
     Model,
     Pairs,
-    Probe,
-    Target,
     Tenant,
     Window,
 )
 from configuration.reading import convert
 from configuration.sections import Exporter, Kafka, Limits, Parse, Proxy, Rollback, Spool
+from configuration.target import Fallback, Probe, Target
 from configuration.units import Duration, Size
 from lifecycle.refusal import Refusal
 
@@ -71,6 +70,7 @@ def read(directory: Path, text: str, environment: dict[str, str] | None = None) 
 def test_the_example_of_the_contract_is_read_to_its_values(tmp_path: Path) -> None:
     """Every setting, by its own type, and equal to the defaults wherever the example shows the default."""
     found = read(tmp_path, CONTRACT)
+    probe = Probe(str(tmp_path / "probe.json"), str(tmp_path / "answer.schema.json"))
     assert found == Configuration(
         kafka=Kafka("kafka:9092"),
         proxy=Proxy(
@@ -92,10 +92,10 @@ def test_the_example_of_the_contract_is_read_to_its_values(tmp_path: Path) -> No
                 path_prefix="/",
                 inference=Inference(("POST",), ("/predict", "/v2/models/*/infer")),
                 targets={
-                    "v2": Target("http://model-v2:8080", Duration(30), Probe("probe.json", "answer.schema.json")),
+                    "v2": Target("http://model-v2:8080", Duration(30), probe),
                     "v1": Target("http://model-v1:8080"),
                 },
-                fallback={"target": "v1"},
+                fallback=Fallback("v1"),
                 production="v2",
                 shadow="v1",
                 stable="v1",

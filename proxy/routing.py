@@ -1,0 +1,53 @@
+"""The supervisor's side of routing, for one configuration: who serves each model, and whether they can."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from configuration import Configuration
+from configuration.files import check_files
+from proxy.active import FILE, Active
+from proxy.active_file import ActiveFileWatch
+from proxy.probe import Probes
+
+READY_SECONDS: Final = 0.5
+"""How long to wait before a version that could not serve is asked again."""
+
+
+class Routing:
+    """What is in force from the start, what changes it, and what readiness waits for."""
+
+    def __init__(self, configuration: Configuration, tell: Callable[[dict[str, Any]], None]) -> None:
+        """Raises `Refusal` for a file that cannot be used. `tell` hands the workers what `Active.told` says."""
+        check_files(configuration)
+        self.active = Active(configuration.models)
+        self._probes = {
+            model.name: Probes(model, f"models[{index}]") for index, model in enumerate(configuration.models)
+        }
+        self._watch = ActiveFileWatch(Path(configuration.state_dir) / FILE, self.active, self._probes, tell)
+        self._watch.begin()
+
+    async def run(self) -> None:
+        """Follow the active file until cancelled."""
+        await self._watch.run()
+
+    async def until_ready(self, waits_for: Callable[[str | None], None]) -> None:
+        """Return when the versions that serve each model have passed their probe once; requests are served meanwhile.
+
+        `waits_for` is told what is missing, and None at the end.
+        """
+        for name in self.active.models:
+            while (obstacle := await self._obstacle(name)) is not None:
+                waits_for(f"production of {name}: {obstacle}")
+                await asyncio.sleep(READY_SECONDS)
+        waits_for(None)
+
+    async def _obstacle(self, name: str) -> str | None:
+        for version in sorted(self.active.in_force[name].asked):
+            why = await self._probes[name].failure(version)
+            if why is not None:
+                return f"{version}: {why}"
+        return None
