@@ -39,6 +39,11 @@ class Pool:
         self._open: set[UpstreamConnection] = set()
         self._connecting: dict[Caller, asyncio.Task[None]] = {}
 
+    @property
+    def addresses(self) -> list[Address]:
+        """Where the version is reached, and how each address fares."""
+        return self._addresses.all
+
     def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
         """Give the caller a connection: a kept one now, or a new one as soon as it is there."""
         now = monotonic()
