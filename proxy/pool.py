@@ -120,7 +120,7 @@ class Pool:
         self._open.add(connection)
         return connection
 
-    def _tell(self, error: BaseException | None, address: Address) -> None:
+    def _tell(self, error: BaseException, address: Address) -> None:
         """Log what is wrong with a handshake, now and then: a person has to mend it."""
         now = monotonic()
         if isinstance(error, ssl.SSLError) and now >= self._told_at + TELL_SECONDS:

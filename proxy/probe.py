@@ -92,8 +92,10 @@ async def _connect(url: str, context: ssl.SSLContext | None, name: str | None) -
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message or "its certificate is not trusted"
+        return f"its certificate is not trusted: {error.verify_message}"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

@@ -143,10 +143,8 @@ async def test_a_body_that_is_still_coming_goes_to_the_fallback_whole(
             assert (await client.answer()).body == body
 
 
-async def test_a_request_that_memory_no_longer_holds_is_502(
-    serve: Serve, production: Backend, shadow: Backend, fixed: dict[str, Any]
-) -> None:
-    """It cannot be sent to another version; a fixed answer needs no request."""
+async def test_a_request_that_memory_no_longer_holds_is_502(serve: Serve, production: Backend, shadow: Backend) -> None:
+    """It cannot be sent to another version."""
 
     async def breaks_off(call: Call) -> None:
         await call.read_body()
@@ -192,9 +190,7 @@ async def test_an_answer_of_productions_is_passed_on_whatever_it_is(
     assert shadow.calls == []
 
 
-async def test_what_is_only_forwarded_has_no_fallback(
-    serve: Serve, production: Backend, shadow: Backend, fixed: dict[str, Any]
-) -> None:
+async def test_what_is_only_forwarded_has_no_fallback(serve: Serve, production: Backend, fixed: dict[str, Any]) -> None:
     """A fixed answer to a health check would be a lie."""
     await production.stop()
     plane = await serve(fallback=fixed)
@@ -203,12 +199,12 @@ async def test_what_is_only_forwarded_has_no_fallback(
 
 @pytest.mark.parametrize(("script", "status"), [(sends(b""), 502), (hang, 504)], ids=["502", "504"])
 async def test_a_fallback_that_fails_too_is_an_error(
-    serve: Serve, production: Backend, shadow: Backend, tmp_path: Path, script: Any, status: int
+    serve: Serve, production: Backend, shadow: Backend, script: Any, status: int
 ) -> None:
     """Told of the version that was asked last."""
     await production.stop()
     shadow.script = script
-    plane = await serve(fallback=TARGET, target={})
+    plane = await serve(fallback=TARGET)
     plane.plane.plans.all[0].fallback.serving.timeout = 0.2  # type: ignore[union-attr]
     assert (await ask(plane)).status == status
     outcome = "error" if status == 502 else "timeout"
