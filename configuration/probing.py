@@ -57,7 +57,7 @@ class Expectation:
 
     def __init__(self, schema: Any) -> None:
         """Raises `jsonschema.SchemaError`. What the schema refers to must stand in it: nothing is fetched."""
-        if not isinstance(schema, dict | bool) or (isinstance(schema, dict) and not _named_as_text(schema)):
+        if not isinstance(schema, dict) or not isinstance(schema.get("$schema", ""), str):
             raise jsonschema.SchemaError("it must be a mapping, its $schema a text")
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
@@ -78,10 +78,6 @@ class Expectation:
         if error is None:
             return None
         return f"its answer does not fit the schema at {cut(error.json_path)}: the rule {error.validator} is not met"
-
-
-def _named_as_text(schema: dict[str, Any]) -> bool:
-    return isinstance(schema.get("$schema", ""), str)
 
 
 class LoadedProbe(msgspec.Struct, frozen=True):

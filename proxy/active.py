@@ -102,7 +102,7 @@ class Active:
 
     def _wishes(self, entries: Mapping[str, Entry], *, there: bool) -> dict[str, Order]:
         unknown = [name for name in entries if name not in self.models]
-        if unknown:
+        if unknown and self.models.keys() <= entries.keys():  # else it is told of those that the file does not name
             fields = {"models": [cut(name) for name in unknown[:10]]}
             _log.warning("the active file names models that the configuration lacks", extra={"fields": fields})
         moving: dict[str, Order] = {}

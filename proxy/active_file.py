@@ -32,7 +32,8 @@ class ActiveFileWatch:
         self._probes = probes
         self._tell = tell
         self._seen: _Stamp = None
-        self._trials: dict[str, tuple[Order, asyncio.Task[None]]] = {}
+        self.trials: dict[str, tuple[Order, asyncio.Task[None]]] = {}
+        """By model, the wish whose versions are being asked now."""
 
     def begin(self) -> None:
         """Take what is in force at the start."""
@@ -50,7 +51,7 @@ class ActiveFileWatch:
                 await asyncio.sleep(LOOK_SECONDS)
                 self.look()
         finally:
-            self._end_trials(set(self._trials))
+            self._end_trials(set(self.trials))
 
     def look(self) -> None:
         """Look once."""
@@ -65,9 +66,9 @@ class ActiveFileWatch:
             self._active.unreadable(content)
         else:
             wishes = self._active.look(content)
-        self._end_trials({name for name, (order, _) in self._trials.items() if wishes.get(name) != order})
+        self._end_trials({name for name, (order, _) in self.trials.items() if wishes.get(name) != order})
         for name, order in wishes.items():
-            if name not in self._trials:
+            if name not in self.trials:
                 self._try(name, order)
         if self._active.in_force != before:
             self._tell(self._active.told())
@@ -77,7 +78,7 @@ class ActiveFileWatch:
         new = sorted(order.asked - self._active.in_force[name].asked)
         untried = [version for version in new if self._probes[name].has(version)]
         if untried:
-            self._trials[name] = order, asyncio.create_task(self._trial(name, order, untried))
+            self.trials[name] = order, asyncio.create_task(self._trial(name, order, untried))
         else:
             self._active.take(name, order)
 
@@ -93,12 +94,12 @@ class ActiveFileWatch:
         except Exception as error:  # whatever it is, who serves must be known
             self._active.refuse(name, f"the probe failed: {error!r}")
         finally:
-            if name in self._trials and self._trials[name][1] is asyncio.current_task():
-                del self._trials[name]
+            if name in self.trials and self.trials[name][1] is asyncio.current_task():
+                del self.trials[name]
 
     def _end_trials(self, names: set[str]) -> None:
         for name in names:
-            self._trials.pop(name)[1].cancel()
+            self.trials.pop(name)[1].cancel()
 
     def _stamp(self) -> _Stamp:
         try:
