@@ -104,6 +104,10 @@ class ClientConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._refuse(_cause(error))
+        if self._pipeline:
+            first = self._pipeline[0]
+            if isinstance(first, Exchange):
+                first.proceed()  # with all that one read brought, in one write
         if self._held_bytes > self._plane.header_bytes:
             # The parser shows a header (or a trailer) when it is whole; until then, this bounds what it holds.
             self._refuse(_head_too_large())
@@ -159,8 +163,6 @@ class ClientConnection(asyncio.Protocol):
         exchange = self._reading = Exchange(self, plane, plan, head, keeps)
         self._deadline = monotonic() + BODY_SECONDS
         self._pipeline.append(exchange)
-        if len(self._pipeline) == 1:
-            exchange.start()
 
     def on_body(self, data: bytes) -> None:
         self._held_bytes = 0
@@ -232,7 +234,7 @@ class ClientConnection(asyncio.Protocol):
         if len(self._pipeline) <= READ_AHEAD:
             self._pause("pipeline", False)
         if isinstance(following, Exchange):
-            following.start()
+            following.proceed()
         else:
             self._answer_refusal(following)
 

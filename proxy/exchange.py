@@ -55,8 +55,9 @@ class Client(Protocol):
 class Exchange:
     """One request and its answer.
 
-    The client's connection feeds it (`body`, `body_complete`, `client_gone`, `expire`), the upstream answers it (the
-    methods of `upstream.Caller`). It ends in `_end`, once, whatever happened.
+    The client's connection feeds it (`body`, `body_complete`, and after each read `proceed`; `client_gone`, `expire`),
+    the upstream answers it (the methods of `upstream.Caller`). What one read of either side brings leaves in one write:
+    system calls are most of what a request costs. It ends in `_end`, once, whatever happened.
     """
 
     __slots__ = (
@@ -73,11 +74,14 @@ class Exchange:
         "_first_byte",
         "_fixed",
         "_keep_bytes",
+        "_out",
         "_plane",
         "_rechunk",
         "_retried",
         "_sent",
         "_started",
+        "_underway",
+        "_unsent",
         "abandoned",
         "chosen",
         "client_keeps",
@@ -118,6 +122,8 @@ class Exchange:
         self._body: list[bytes] = []
         self._body_size = 0
         self._body_done = head.length is None
+        self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
+        self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
         self._sent = False  # until something is sent, memory holds all that came of the body
@@ -128,6 +134,7 @@ class Exchange:
         self._answer_size = 0
         self._first_byte = 0.0
         self._rechunk = False
+        self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
         if self.inference:
             plane.counters.cells[serving.places.in_flight] += 1
             plane.counters.changed()
@@ -139,8 +146,17 @@ class Exchange:
         """Whether the client has the answer's head already."""
         return self._answer_head is not None
 
-    def start(self) -> None:
-        """Ask for a connection: it is this exchange's turn."""
+    # From the client.
+
+    def proceed(self) -> None:
+        """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
+        if not self._underway:
+            self._underway = True
+            self._begin()
+        elif self._connection is not None and not self.ended:
+            self._send(self._connection)
+
+    def _begin(self) -> None:
         self._touch()
         if self.inference and self.plan.guarded:
             obstacle = self.plan.obstacle(self.serving, monotonic())
@@ -151,14 +167,11 @@ class Exchange:
                 return
         self.serving.pool.acquire(self)
 
-    # From the client.
-
     def body(self, data: bytes) -> None:
         """A piece of the request's body."""
         self._body_size += len(data)
         self._touch()
-        if self._connection is not None:
-            self._connection.write(chunk(data) if self.head.length == CHUNKED else data)
+        self._unsent.append(data)
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
         if self._connection is None and self._body_size > UNSENT_BYTES:
@@ -168,9 +181,7 @@ class Exchange:
         """The request is whole."""
         self._body_done = True
         self._touch()
-        if self._connection is not None:
-            self._finish_request(self._connection)
-        elif self._fixed is not None:
+        if self._fixed is not None:
             self._answer_fixed(self._fixed)
 
     def client_gone(self) -> None:
@@ -211,20 +222,21 @@ class Exchange:
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
         target = address.base_path + head.path + head.query
-        connection.write(request_bytes(head.method, target, address.authority, forwarded, head.length))
-        if self._body:
-            data = b"".join(self._body)
-            connection.write(chunk(data) if head.length == CHUNKED else data)
+        self._unsent = [data] if (data := b"".join(self._body)) else []
+        self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
         self._client.pause_request(False)
         if self._client.reads_slowly:
             connection.pause_answer(True)
-        if self._body_done:
-            self._finish_request(connection)
 
-    def _finish_request(self, connection: UpstreamConnection) -> None:
+    def _send(self, connection: UpstreamConnection, head: bytes = b"") -> None:
+        """Write what has come of the request and has not been written, in one go."""
+        data, self._unsent = b"".join(self._unsent), []
         if self.head.length == CHUNKED:
-            connection.write(LAST_CHUNK)
-        connection.request_done()
+            data = (chunk(data) if data else b"") + (LAST_CHUNK if self._body_done else b"")
+        if head or data:
+            connection.write(head + data)
+        if self._body_done:
+            connection.request_done()
 
     def answer_continues(self) -> None:
         """Let the client go on with its body."""
@@ -244,21 +256,28 @@ class Exchange:
         elif length == CHUNKED or head.status == 204:
             length = None
         self.client_keeps = self.client_keeps and self._body_done and (not has_body or length is not None)
-        self._client.write(answer_bytes(head, self.id.encode(), length, not self.client_keeps))
+        self._out.append(answer_bytes(head, self.id.encode(), length, not self.client_keeps))
 
     def answer_body(self, data: bytes) -> None:
         """Pass a piece on, and keep what is captured of it."""
         self._touch()
-        self._client.write(chunk(data) if self._rechunk else data)
+        self._out.append(chunk(data) if self._rechunk else data)
         if self._captured and self._answer_size < self.plan.model.capture.max_bytes:
             self._answer.append(data)
         self._answer_size += len(data)
 
+    def answer_so_far(self) -> None:
+        """One read of production's has been taken in: the client gets it now."""
+        out, self._out = self._out, []
+        if out:
+            self._client.write(out[0] if len(out) == 1 else b"".join(out))
+
     def answer_complete(self) -> None:
-        """The client has its answer; only now is anything else done."""
+        """The client gets the rest of its answer; only then is anything else done."""
+        self._connection = None  # it is the pool's again, and a slow reader must not pause it any more
         if self._rechunk:
-            self._client.write(LAST_CHUNK)
-        self._connection = None
+            self._out.append(LAST_CHUNK)
+        self.answer_so_far()
         assert self._answer_head is not None
         status = self._answer_head.status
         self._note(failed=status in _NOT_SERVED)
@@ -278,6 +297,7 @@ class Exchange:
             return
         self._note(failed=True)
         if self._answer_head is not None:
+            self.answer_so_far()
             self._client.cut()
             self._end("truncated")
         elif not self._fall_back("connect" if failure == "connect" else "reset"):

@@ -33,6 +33,9 @@ class Caller(Protocol):
     def answer_body(self, data: bytes) -> None:
         """A piece of the answer's body, without its framing."""
 
+    def answer_so_far(self) -> None:
+        """Everything that one read brought has been told, and the answer goes on."""
+
     def answer_complete(self) -> None:
         """The answer is whole; the connection is no longer the caller's."""
 
@@ -132,6 +135,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
         elif self._held_bytes > MAX_HEAD_BYTES:  # a head, a trailer or a chunk's extension without end
             self._fail("malformed")
+        elif self.caller is not None:
+            self.caller.answer_so_far()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pool.forget(self)
