@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from proxy.probe import Probes
 
 LOOK_SECONDS: Final = 0.2
 MAX_BYTES: Final = 1024 * 1024
+
+_log = logging.getLogger("shadowdrift.proxy")
 
 _Stamp: TypeAlias = tuple[int, ...] | str | None
 """What tells one content from the next: a file's identity and time, why it cannot be seen, None without a file."""
@@ -49,7 +52,10 @@ class ActiveFileWatch:
         try:
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
-                self.look()
+                try:
+                    self.look()
+                except Exception:
+                    _log.exception("the active file could not be looked at")
         finally:
             self._end_trials(set(self.trials))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from configuration import Configuration
 from events.brokers import OBSTACLES
@@ -20,8 +20,17 @@ LATENCY_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 STATUS_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 """By status // 100; `none` is a request that got no answer."""
 
-DROP_REASONS: Final = ("not_success", "client_closed", "body_too_large", "max_in_flight", "same_version", "shutdown")
-FAIL_REASONS: Final = ("connect", "timeout", "reset", "truncated", "malformed", "answer_too_large", "shutdown")
+DROP_REASONS: Final = (
+    "not_success",
+    "client_closed",
+    "body_too_large",
+    "max_in_flight",
+    "same_version",
+    "overload",
+    "shutdown",
+    "crash",
+)
+FAIL_REASONS: Final = ("connect", "timeout", "reset", "truncated", "malformed", "answer_too_large", "shutdown", "crash")
 LOSS_REASONS: Final = (
     "backlog",
     "emitter_gone",
@@ -30,7 +39,9 @@ LOSS_REASONS: Final = (
     "spool_failed",
     "too_large",
     "unencodable",
+    "overload",
     "shutdown",
+    "crash",
 )
 REFUSALS: Final = (
     "bad_request",
@@ -38,6 +49,7 @@ REFUSALS: Final = (
     "head_too_large",
     "no_model",
     "not_implemented",
+    "overloaded",
     "paused",
     "slow_request",
     "upstream_failed",
@@ -48,6 +60,9 @@ FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
 """Why the fallback answered instead of the version that should have."""
 
 UNEXTRACTED: Final = ("truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction")
+
+Key: TypeAlias = tuple[str, ...]
+"""A series: its family's name, and its labels' values."""
 
 Kind = Literal["counter", "gauge", "histogram", "internal"]
 
@@ -107,6 +122,12 @@ FAMILIES: Final = {
 }  # fmt: skip
 
 
+def worker_slots(configuration: Configuration) -> int:
+    """How many workers may be counted at once: those that serve, those that drain, and dead ones until all that they
+    handed to the emitter is accounted for."""
+    return 2 * configuration.proxy.workers + 4
+
+
 class Layout:
     """The place of each series: an index into an array of 64-bit integers; seconds are kept in nanoseconds."""
 
@@ -122,6 +143,10 @@ class Layout:
     def place(self, family: str, *labels: str) -> int:
         """The index of the first cell of a series."""
         return self._places[(family, *labels)]
+
+    def entries(self) -> Iterator[tuple[Key, Family, int]]:
+        """Every series, its family, and its index."""
+        return ((key, FAMILIES[key[0]], place) for key, place in self._places.items())
 
     def series(self, family: str) -> Iterator[tuple[tuple[str, ...], int]]:
         """Every series of a family: its labels' values, and its index."""
@@ -144,7 +169,7 @@ class Layout:
             "status": STATUS_CLASSES,
             "outcome": OUTCOMES,
             "reason": reasons.get(family.name, ()),
-            "worker": tuple(str(index) for index in range(configuration.proxy.workers)),
+            "worker": tuple(str(index) for index in range(worker_slots(configuration))),
         }
         if "model" not in family.labels:
             yield from product(*(values[label] for label in family.labels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
 from configuration import Configuration
 from proxy.capture import Capture
@@ -22,7 +22,10 @@ class Connected(Protocol):
         """End what has taken too long."""
 
     def drain(self) -> None:
-        """The worker stops."""
+        """The worker stops, once those that are connected have their answers."""
+
+    def end(self) -> None:
+        """The worker waits no longer."""
 
     def cut(self) -> None:
         """End it at once."""
@@ -54,11 +57,6 @@ class Plane:
         self.empty.set()
         self._connections = counters.layout.place("proxy_connections")
         self._refusals = {reason: counters.layout.place("proxy_refused_total", reason) for reason in REFUSALS}
-
-    def hear(self, message: dict[str, Any]) -> None:
-        """What the supervisor says while this worker runs."""
-        if "active" in message:
-            self.plans.apply(message["active"])
 
     def opened(self, client: Connected) -> None:
         """A client is there."""

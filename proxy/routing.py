@@ -9,12 +9,16 @@ from typing import Any, Final
 
 from configuration import Configuration
 from configuration.files import check_files
+from lifecycle.refusal import Refusal
 from proxy.active import FILE, Active
 from proxy.active_file import ActiveFileWatch
 from proxy.probe import Probes
 
 READY_SECONDS: Final = 0.5
 """How long to wait before a version that could not serve is asked again."""
+
+PROVE_SECONDS: Final = 10.0
+"""How long a probe may hold a new configuration up."""
 
 
 class Routing:
@@ -33,6 +37,21 @@ class Routing:
     async def run(self) -> None:
         """Follow the active file until cancelled."""
         await self._watch.run()
+
+    async def prove(self, former: Active) -> None:
+        """Let every version that gets requests only under this configuration pass its probe. Raises `Refusal`."""
+        for name, order in self.active.in_force.items():
+            before = former.in_force[name].asked if name in former.in_force else frozenset()
+            for version in sorted(order.asked - before):
+                if self._probes[name].has(version) and (why := await self._failure(name, version)) is not None:
+                    raise Refusal(f"{version} of {name} does not pass its probe: {why}")
+
+    async def _failure(self, name: str, version: str) -> str | None:
+        try:
+            async with asyncio.timeout(PROVE_SECONDS):
+                return await self._probes[name].failure(version)
+        except TimeoutError:
+            return "no answer in time"
 
     async def until_ready(self, waits_for: Callable[[str | None], None]) -> None:
         """Return when the versions that serve each model have passed their probe once; requests are served meanwhile.

@@ -20,7 +20,7 @@ from proxy.active import Active, Order
 from proxy.active_file import ActiveFileWatch
 from proxy.probe import Probes
 from tests.proxy.planes import document
-from tests.proxy.test_process_tree import Tree, configured, tree
+from tests.proxy.trees import Tree, configured, tree
 from tests.support.backend import Backend, Call, answers
 from tests.support.raw_client import connected, request
 from tests.support.waiting import until

@@ -16,7 +16,7 @@ from lifecycle.refusal import Refusal
 from proxy.probe import Probes
 from tests.proxy.planes import document
 from tests.proxy.test_pool import free_port
-from tests.proxy.test_process_tree import configured, tree
+from tests.proxy.trees import configured, tree
 from tests.support.backend import Backend, answers, backend, echo, hang, sends
 from tests.support.waiting import until
 
