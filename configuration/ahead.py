@@ -45,10 +45,6 @@ def _paths(configuration: Configuration) -> Iterator[str]:
 def _model_settings(model: Model) -> Iterator[str]:
     if model.stable is not None:
         yield "stable"
-    mirror = type(model.mirror)()
-    for field in ("after", "budget", "deduplicate"):
-        if getattr(model.mirror, field) != getattr(mirror, field):
-            yield f"mirror.{field}"
     for field in ("pairs", "labels"):
         if getattr(model, field) != type(getattr(model, field))():
             yield field

@@ -1,4 +1,4 @@
-"""Every file that a model's targets and fallback name, read once, so that what is missing is told before the start."""
+"""Every file that a model names, but its reference, read once, so that what is missing is told before the start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from configuration.certificates import client_context, reason
+from configuration.credentials import credentials_of
 from configuration.sections import Configuration
 from configuration.target import Fallback
 from lifecycle.refusal import Refusal
@@ -15,6 +16,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 
 def check_files(configuration: Configuration) -> None:
     """Raises `Refusal` for the first file that cannot be used."""
+    credentials_of(configuration)
     for index, model in enumerate(configuration.models):
         for version, target in model.targets.items():
             path = f"models[{index}].targets.{version}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from configuration.rules import HEADER_NAME, Section, between, named
 from configuration.shown import shown
-from configuration.target import Fallback, Target
+from configuration.target import Breaker, Fallback, Target
 from configuration.units import Duration, Size
+
+MAX_HELD_BYTES: Final = Size(64 * 1024 * 1024)
+"""What a worker keeps at most for all clones together; a body above it could never be cloned."""
 
 
 class Inference(Section, frozen=True):
@@ -38,6 +41,28 @@ class Budget(Section, frozen=True):
             raise ValueError(f"requests_per_day must be 0 or more, got {shown(self.requests_per_day)}")
 
 
+_WRITTEN_BY_THE_PROXY = frozenset(
+    {
+        "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive",
+        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "x-request-id", "x-shadow",
+        "x-shadowdrift-clone",
+    }
+)  # fmt: skip
+
+
+class Credentials(Section, frozen=True):
+    """What the shadow is shown in place of the client's credentials; the value stands in a file of its own."""
+
+    value_file: str
+    header: str = "Authorization"
+
+    def __post_init__(self) -> None:
+        if not HEADER_NAME.fullmatch(self.header):
+            raise ValueError(f"header must be the name of a header, got {shown(self.header)}")
+        if self.header.lower() in _WRITTEN_BY_THE_PROXY:
+            raise ValueError(f"header must not be one that frames or marks a clone, got {shown(self.header)}")
+
+
 class Mirror(Section, frozen=True):
     """Which requests are cloned to the shadow, and what they may take."""
 
@@ -51,11 +76,16 @@ class Mirror(Section, frozen=True):
     headers: tuple[str, ...] = ()
     budget: Budget = Budget()
     deduplicate: Duration | None = None
+    credentials: Credentials | None = None
+    breaker: Breaker = Breaker()
 
     def __post_init__(self) -> None:
         between(self, "fraction", 0, 1)
         between(self, "timeout", 0.001, 3600)
         between(self, "max_in_flight", 1, 10_000)
+        between(self, "max_body_bytes", 0, MAX_HELD_BYTES)
+        if self.deduplicate is not None:
+            between(self, "deduplicate", 0.001, 86_400)
         for header in self.headers:
             if not HEADER_NAME.fullmatch(header):
                 raise ValueError(f"headers must be names of headers, got {shown(header)}")

@@ -122,10 +122,12 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
         return msgspec.structs.replace(section, probe=probe, tls=tls)
 
     def model(section: Model) -> Model:
+        mirror = section.mirror
         return msgspec.structs.replace(
             within(section, "reference"),
             targets={version: target(found) for version, found in section.targets.items()},
             fallback=within(section.fallback, "body_file"),
+            mirror=msgspec.structs.replace(mirror, credentials=within(mirror.credentials, "value_file")),
         )
 
     kafka = configuration.kafka

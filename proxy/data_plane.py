@@ -40,7 +40,7 @@ class DataPlane(Plane):
         return ClientConnection(self)
 
     def _sweep(self) -> None:
-        now = monotonic()
+        now = self.now = monotonic()
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)

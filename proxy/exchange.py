@@ -8,18 +8,22 @@ from typing import Final, Protocol
 from events.ids import new_id
 from events.inference import Outcome
 from proxy.fallback import FixedAnswer
-from proxy.heads import CHUNKED, LAST_CHUNK, AnswerHead, RequestHead, answer_bytes, chunk, request_bytes
+from proxy.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
 from proxy.layout import FallbackReason
 from proxy.plan import Plan
 from proxy.plane import Plane
 from proxy.record import captured
+from proxy.shadow import CLONE_MARK
 from proxy.upstream import Failure, UpstreamConnection
+from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
 
 REPLAY_BYTES: Final = 64 * 1024
 """How much of a body is kept to send it again on a fresh connection."""
 
 UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
+
+_TO_WEBSOCKET: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
 _NO_BODY: Final = frozenset({204, 304})
 
@@ -45,6 +49,9 @@ class Client(Protocol):
     def answer_error(self, status: int, reason: str, text: str, exchange: Exchange) -> None:
         """Answer instead of the model."""
 
+    def tunnel(self, connection: UpstreamConnection, from_upstream: bytes) -> None:
+        """Let bytes pass both ways unread from now on."""
+
     def cut(self) -> None:
         """End the answer so that it never looks complete."""
 
@@ -67,23 +74,24 @@ class Exchange:
         "_body",
         "_body_done",
         "_body_size",
+        "_candidate",
         "_captured",
         "_client",
         "_connection",
         "_fallen_back",
         "_first_byte",
         "_fixed",
+        "_forgot",
         "_keep_bytes",
         "_out",
         "_plane",
         "_rechunk",
         "_retried",
-        "_sent",
         "_started",
+        "_trailers",
         "_underway",
         "_unsent",
         "abandoned",
-        "chosen",
         "client_keeps",
         "deadline",
         "ended",
@@ -110,23 +118,25 @@ class Exchange:
         self.deadline = self._started + serving.timeout
         self.ended = False
         self.abandoned = False
-        self.inference = plan.is_inference(head)
+        self.inference = plan.is_inference(head) and not head.websocket
         position = plane.sampler.position(self.request_id) if self.inference else 0
-        self.chosen = self.inference and plan.chosen(head, position)
-        self._captured = self.inference and (self.chosen or position < plan.capture_threshold)
+        chosen = self.inference and plan.chosen(head, position)
+        self._captured = self.inference and (chosen or position < plan.capture_threshold)
+        self._candidate = plane.mirror.choose(plan, serving.version, head.length) if chosen else None
         self._keep_bytes = max(
             REPLAY_BYTES,
-            plan.model.mirror.max_body_bytes if self.chosen else 0,
+            plan.model.mirror.max_body_bytes if self._candidate is not None and self._candidate.waits else 0,
             plan.model.capture.max_bytes if self._captured else 0,
         )
         self._body: list[bytes] = []
         self._body_size = 0
         self._body_done = head.length is None
         self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
+        self._trailers: Headers = []  # of the request, then of the answer
         self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
-        self._sent = False  # until something is sent, memory holds all that came of the body
+        self._forgot = False  # whether a piece of the body is gone, so that it cannot be sent again
         self._fallen_back = False
         self._fixed: FixedAnswer | None = None  # answered once the request is read
         self._answer_head: AnswerHead | None = None
@@ -138,8 +148,6 @@ class Exchange:
         if self.inference:
             plane.counters.cells[serving.places.in_flight] += 1
             plane.counters.changed()
-        if self.chosen:
-            plane.mirror.choose(plan)
 
     @property
     def begun(self) -> bool:
@@ -155,6 +163,10 @@ class Exchange:
             self._begin()
         elif self._connection is not None and not self.ended:
             self._send(self._connection)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
+            self._settle("ok")
+            self._keep_less()
 
     def _begin(self) -> None:
         self._touch()
@@ -172,10 +184,20 @@ class Exchange:
         self._body_size += len(data)
         self._touch()
         self._unsent.append(data)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
+            self._keep_less()
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
+        else:
+            self._forgot = True
         if self._connection is None and self._body_size > UNSENT_BYTES:
             self._client.pause_request(True)
+
+    def trailer(self, name: bytes, value: bytes) -> None:
+        """A header behind the request's chunked body."""
+        if may_trail(name) and not self.plan.names_tenants(name):
+            self._trailers.append((name, value))
 
     def body_complete(self) -> None:
         """The request is whole."""
@@ -215,12 +237,15 @@ class Exchange:
             connection.discard()
             return
         self._connection = connection
-        self._sent = True
         head, address = self.head, connection.address
-        connection.begin(self, head.method)
+        connection.begin(self, head.method, may_switch=head.websocket)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
+        if head.clone_mark and self.plan.model.mirror.trust_header:  # so that no proxy further on clones it either
+            forwarded.append(CLONE_MARK)
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
+        if head.websocket:
+            forwarded += _TO_WEBSOCKET
         target = address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
@@ -232,20 +257,32 @@ class Exchange:
         """Write what has come of the request and has not been written, in one go."""
         data, self._unsent = b"".join(self._unsent), []
         if self.head.length == CHUNKED:
-            data = (chunk(data) if data else b"") + (LAST_CHUNK if self._body_done else b"")
+            data = (chunk(data) if data else b"") + (last_chunk(self._trailers) if self._body_done else b"")
         if head or data:
             connection.write(head + data)
         if self._body_done:
             connection.request_done()
 
-    def answer_continues(self) -> None:
-        """Let the client go on with its body."""
-        if self.head.expects_continue:
-            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def answer_interim(self, head: AnswerHead) -> None:
+        """Pass it on to who can read it; 100 Continue only to who waits for it."""
+        if head.status == 100:
+            if self.head.expects_continue:
+                self._client.write(CONTINUE)
+        elif self._client.understands_chunks:
+            self._client.write(interim_bytes(head))
+
+    def answer_switched(self, head: AnswerHead, data: bytes) -> None:
+        """The model speaks WebSocket from here on, and nobody listens in."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self.ended = self.abandoned = True
+        self._client.write(switching_bytes(head, self.id.encode()))
+        self._client.tunnel(connection, data)
 
     def answer_head(self, head: AnswerHead) -> None:
         """Pass the answer's head on, with the framing that this client understands."""
         self._answer_head = head
+        self._trailers = []
         self._first_byte = monotonic()
         self.deadline = self._first_byte + self.serving.timeout
         length = head.length
@@ -266,6 +303,11 @@ class Exchange:
             self._answer.append(data)
         self._answer_size += len(data)
 
+    def answer_trailer(self, name: bytes, value: bytes) -> None:
+        """Keep it for the end."""
+        if may_trail(name):
+            self._trailers.append((name, value))
+
     def answer_so_far(self) -> None:
         """One read of production's has been taken in: the client gets it now."""
         out, self._out = self._out, []
@@ -276,7 +318,7 @@ class Exchange:
         """The client gets the rest of its answer; only then is anything else done."""
         self._connection = None  # it is the pool's again, and a slow reader must not pause it any more
         if self._rechunk:
-            self._out.append(LAST_CHUNK)
+            self._out.append(last_chunk(self._trailers))
         self.answer_so_far()
         assert self._answer_head is not None
         status = self._answer_head.status
@@ -310,8 +352,7 @@ class Exchange:
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A kept connection that closed unanswered, and a request that memory still holds whole."""
-        whole = self._body_size <= self._keep_bytes
-        return connection.reused and not connection.answered and not self._retried and whole
+        return connection.reused and not connection.answered and not self._retried and not self._forgot
 
     def _note(self, *, failed: bool) -> None:
         """Tell the breaker of the version that was asked what came of it."""
@@ -323,7 +364,7 @@ class Exchange:
         fallback = self.plan.fallback
         if fallback is None or not self.inference or self._fallen_back:
             return False
-        if self._sent and self._body_size > self._keep_bytes and fallback.answer is None:
+        if self._forgot and fallback.answer is None:
             return False
         if not fallback.helps(self.serving) and reason != "paused":
             return False
@@ -362,6 +403,23 @@ class Exchange:
             self.answer_body(answer.body)
         self.answer_complete()
 
+    def _keep_less(self) -> None:
+        """No clone needs the body any more: keep what a retry and the event do."""
+        captured_bytes = self.plan.model.capture.max_bytes if self._captured else 0
+        self._keep_bytes = max(REPLAY_BYTES, captured_bytes)
+        if self._body_size > self._keep_bytes and self._connection is not None:
+            self._body = [b"".join(self._body)[:captured_bytes]]
+            self._forgot = True
+
+    def _settle(self, outcome: Outcome) -> None:
+        """The candidate's time has come. Whatever is wrong with clones, the exchange goes on."""
+        assert self._candidate is not None
+        self._body = [b"".join(self._body)]
+        try:
+            self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
+        except Exception as error:
+            self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
+
     def _touch(self) -> None:
         self.deadline = monotonic() + self.serving.timeout
 
@@ -392,10 +450,9 @@ class Exchange:
         if self._answer_head is not None:
             plane.counters.observe(places.first_byte, self._first_byte - self._started)
         plane.counters.changed()
-        request = b"".join(self._body) if self._body_size <= self._keep_bytes else None
-        sampled = False
-        if self.chosen:
-            sampled = plane.mirror.settle(self, outcome, request)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits:
+            self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
         if self._captured:
             plane.capture.record(
                 captured(
@@ -404,9 +461,9 @@ class Exchange:
                     outcome,
                     status=status,
                     latency=latency,
-                    sampled=sampled,
+                    sampled=candidate is not None and candidate.accepted,
                     request=b"".join(self._body),
-                    request_whole=request is not None and self._body_done,
+                    request_whole=self._body_done and not self._forgot,
                     answer_head=self._answer_head,
                     answer=b"".join(self._answer),
                     answer_size=self._answer_size,

@@ -113,6 +113,10 @@ class Plan:
                 return True
         return position < self.mirror_threshold
 
+    def names_tenants(self, name: bytes) -> bool:
+        """Whether a header of this name says whose a request is."""
+        return self._tenant_header is not None and name.lower() == self._tenant_header
+
     def tenant(self, head: RequestHead) -> str | None:
         """Whose request it is: an allowed name, `_other` for any other, None without one."""
         if self._tenant_header is None:

@@ -12,6 +12,9 @@ from proxy.heads import AnswerHead, Headers, read_answer_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 
+MAX_INTERIM: Final = 32
+"""How many interim answers (1xx) may come before the real one."""
+
 Failure = Literal["connect", "reset", "truncated", "malformed"]
 
 
@@ -24,14 +27,23 @@ class Caller(Protocol):
     def connected(self, connection: UpstreamConnection) -> None:
         """A connection is there: send the request."""
 
-    def answer_continues(self) -> None:
-        """The upstream says 100 Continue."""
+    def answer_interim(self, head: AnswerHead) -> None:
+        """An interim answer (1xx), such as 100 Continue."""
+
+    def answer_switched(self, head: AnswerHead, data: bytes) -> None:
+        """The upstream has switched protocols (101) as it was asked to; `data` is what it has said since.
+
+        The connection is the caller's, to `hand_over`.
+        """
 
     def answer_head(self, head: AnswerHead) -> None:
         """The answer's head."""
 
     def answer_body(self, data: bytes) -> None:
         """A piece of the answer's body, without its framing."""
+
+    def answer_trailer(self, name: bytes, value: bytes) -> None:
+        """A header behind a chunked body."""
 
     def answer_so_far(self) -> None:
         """Everything that one read brought has been told, and the answer goes on."""
@@ -70,26 +82,32 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._request_done = False
         self._bodyless = False
+        self._may_switch = False
         self._keeps = False
+        self._paused = False
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
-        self._reset_head()
-
-    def _reset_head(self) -> None:
         self._reason = b""
         self._headers: Headers = []
         self._head: AnswerHead | None = None
+        self._interim = 0
+        self._switching: AnswerHead | None = None
         self._complete = False
 
     # The caller's side.
 
-    def begin(self, caller: Caller, method: bytes) -> None:
-        """Serve this caller's request of that method."""
+    def begin(self, caller: Caller, method: bytes, *, may_switch: bool = False) -> None:
+        """Serve this caller's request of that method; `may_switch`: it asks for another protocol."""
         self.caller = caller
         self.answered = False
         self._request_done = False
         self._bodyless = method == b"HEAD"
+        self._may_switch = may_switch
         self._held_bytes = 0
-        self._reset_head()
+        self._reason = b""
+        self._headers = []
+        self._head = None
+        self._interim = 0
+        self._complete = False
 
     def write(self, data: bytes) -> None:
         """Send a piece of the request."""
@@ -103,10 +121,21 @@ class UpstreamConnection(asyncio.Protocol):
         """Stop (or go on) reading the answer, while its reader is slow."""
         if self.transport.is_closing():
             return
+        self._paused = paused
         if paused:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
+
+    def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """Let another protocol have the socket; when it has closed, `let_go` is due."""
+        self.caller = None
+        self.transport.set_protocol(protocol)
+        return self.transport
+
+    def let_go(self) -> None:
+        """The socket is closed."""
+        self._pool.forget(self)
 
     def discard(self) -> None:
         """The caller has gone: close at once, whatever was under way."""
@@ -126,6 +155,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._held_bytes += len(data)
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switch:
+            self._switch(data[switch.args[0] :])
+            return
         except httptools.HttpParserError:
             if not self._complete:
                 self._fail("malformed")
@@ -162,21 +194,34 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is None:  # trailers are not passed on
+        if self._head is None:
             self._headers.append((name, value.rstrip(b" \t")))
+        elif self.caller is not None and not self._complete:
+            self.caller.answer_trailer(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:
             return
         status = self._parser.get_status_code()
-        if status < 200:
-            return
+        head = read_answer_head(status, self._reason, self._headers)  # ValueError ends the parsing
         self._held_bytes = 0
+        if status < 200:
+            self._note_interim(head)
+            return
         self._keeps = self._parser.should_keep_alive()  # once the answer is whole, the parser has forgotten
-        self._head = read_answer_head(status, self._reason, self._headers)
-        self.caller.answer_head(self._head)
+        self._head = head
+        self.caller.answer_head(head)
         if self._bodyless:
             self._complete = True
+
+    def _note_interim(self, head: AnswerHead) -> None:
+        self._interim += 1
+        if self._interim > MAX_INTERIM or (head.status == 101) != (self._may_switch and self._parser.should_upgrade()):
+            raise ValueError("an interim answer that nobody asked for")
+        if head.status == 101:
+            self._switching = head
+        elif self.caller is not None:
+            self.caller.answer_interim(head)
 
     def on_body(self, data: bytes) -> None:
         self._held_bytes = 0
@@ -189,12 +234,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._head is None:  # an interim answer
-            status = self._parser.get_status_code()
-            self._reset_head()
-            if status == 100 and self.caller is not None:
-                self.caller.answer_continues()
+            self._reason = b""
+            self._headers = []
             return
         self._complete = True
+
+    def _switch(self, data: bytes) -> None:
+        if self._switching is None or self.caller is None:
+            self._fail("malformed")
+        else:
+            self.caller.answer_switched(self._switching, data)
 
     def _finish(self) -> None:
         caller, self.caller = self.caller, None
@@ -206,7 +255,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._bodyless:  # the parser still waits for the body that the head announced
             self._parser = httptools.HttpResponseParser(self)
         if keep:
-            transport.resume_reading()  # a slow reader may have paused it, and the whole answer was here already
+            if self._paused:  # by a slow reader, and the whole answer was here already
+                self._paused = False
+                transport.resume_reading()
             self._pool.keep(self)
         else:
             transport.close()
