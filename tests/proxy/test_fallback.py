@@ -237,8 +237,9 @@ async def test_a_paused_model_is_answered_by_the_fallback(
 
 async def test_a_slow_connect_is_not_answered_twice(serve: Serve, production: Backend, shadow: Backend) -> None:
     """The deadline passes while production still connects; its connection, once there, is nobody's."""
-    plane = await serve(fallback=TARGET, target={"timeout": 0.2})
+    plane = await serve(fallback=TARGET)
     serving = plane.plane.plans.all[0].route(b"a")
+    serving.timeout = 0.2  # the pool itself would wait for 30 s
     connecting, loop = asyncio.Event(), serving.pool.loop
 
     class Slow:
