@@ -213,7 +213,7 @@ def _free_port() -> int:
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run everything; the result as it is written."""
-    moods = random.Random(options.seed)  # noqa: S311 - no secret
+    moods = random.Random(options.seed)
     server = await asyncio.get_running_loop().create_server(lambda: Model(moods), "127.0.0.1", 0, backlog=4096)
     broker = await Child.start("development broker", "up.development_broker")
     address = (await broker.ready())["bootstrap_servers"]

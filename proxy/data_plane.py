@@ -40,14 +40,12 @@ class DataPlane(Plane):
         return ClientConnection(self)
 
     def _sweep(self) -> None:
-        now = monotonic()
+        now = self.now = monotonic()
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)
         for plan in self.plans.all:
-            plan.production.close_idle(now)
-            if plan.shadow is not None:
-                plan.shadow.close_idle(now)
+            plan.close_idle(now)
         self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def drain(self, within: float) -> None:
@@ -70,8 +68,6 @@ class DataPlane(Plane):
             client.cut()
         self._timer.cancel()
         for plan in self.plans.all:
-            plan.production.close()
-            if plan.shadow is not None:
-                plan.shadow.close()
+            plan.close()
         await self.capture.close(within=max(1.0, deadline - self.loop.time()))
         self.counters.publish()

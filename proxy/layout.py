@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from configuration import Configuration
 from events.brokers import OBSTACLES
@@ -23,14 +23,29 @@ STATUS_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 DROP_REASONS: Final = (
     "not_success",
     "client_closed",
+    "incomplete",
     "body_too_large",
+    "memory",
     "max_in_flight",
     "same_version",
+    "breaker_open",
+    "budget",
+    "duplicate",
     "overload",
     "shutdown",
     "crash",
 )
-FAIL_REASONS: Final = ("connect", "timeout", "reset", "truncated", "malformed", "answer_too_large", "shutdown", "crash")
+FAIL_REASONS: Final = (
+    "connect",
+    "timeout",
+    "reset",
+    "truncated",
+    "malformed",
+    "answer_too_large",
+    "memory",
+    "shutdown",
+    "crash",
+)
 LOSS_REASONS: Final = (
     "backlog",
     "emitter_gone",
@@ -43,6 +58,7 @@ LOSS_REASONS: Final = (
     "shutdown",
     "crash",
 )
+SPOOL_OBSTACLES: Final = ("held", "disk", "bound")
 REFUSALS: Final = (
     "bad_request",
     "body_too_large",
@@ -50,10 +66,15 @@ REFUSALS: Final = (
     "no_model",
     "not_implemented",
     "overloaded",
+    "paused",
     "slow_request",
     "upstream_failed",
     "upstream_timeout",
 )
+FallbackReason = Literal["connect", "reset", "timeout", "breaker_open", "paused"]
+FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
+"""Why the fallback answered instead of the version that should have."""
+
 UNEXTRACTED: Final = ("truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction")
 
 Key: TypeAlias = tuple[str, ...]
@@ -94,8 +115,9 @@ FAMILIES: Final = {
         Family("mirror_log_only_total", "counter", "Clones recorded without asking the shadow.", ("model",)),
         Family("mirror_dropped_total", "counter", "Chosen inferences that were not cloned.", ("model", "reason")),
         Family("mirror_failed_total", "counter", "Clones that got no whole answer.", ("model", "reason")),
-        Family("mirror_waiting", "gauge", "Chosen inferences whose production answer is awaited.", ("model",)),
+        Family("mirror_waiting", "gauge", "Chosen inferences that wait until their clone may leave.", ("model",)),
         Family("mirror_in_flight", "gauge", "Clones whose answer is awaited.", ("model",)),
+        Family("mirror_held_bytes", "gauge", "Bytes that workers keep for the sake of clones.", ()),
         Family("events_captured_total", "counter", "Answers captured to become events.", _BY_ROLE),
         Family("events_delivered_total", "counter", "Events that Kafka acknowledged.", _BY_ROLE),
         Family("events_lost_total", "counter", "Captured answers that Kafka will not get.", (*_BY_ROLE, "reason")),
@@ -106,10 +128,15 @@ FAMILIES: Final = {
         Family("emitter_link", "internal", "The generation of the emitter that a worker is connected to; 0: none.", ()),
         Family("events_recovered", "internal", "Events that an emitter found in the spool when it opened it.", _BY_ROLE),
         Family("spool_read", "internal", "1 once the emitter has the spool and has read what was in it.", ()),
+        Family("events_spooled", "gauge", "Those of them that are on disk.", _BY_ROLE),
+        Family("events_spooled_bytes", "gauge", "What the spool holds on disk.", ()),
         Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
         Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
+        Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason")),
+        Family("proxy_breaker_open", "gauge", "Workers whose circuit breaker does not let this version be asked.", _BY_VERSION),
         Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
+        Family("shadowdrift_spool_obstacle", "gauge", "1 for what keeps events from the spool on disk.", ("reason",)),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),
     )
 }  # fmt: skip
@@ -149,7 +176,9 @@ class Layout:
     def _series(family: Family, configuration: Configuration) -> Iterator[tuple[str, ...]]:
         reasons = {
             "proxy_refused_total": REFUSALS,
+            "proxy_fallback_total": FALLBACK_REASONS,
             "shadowdrift_kafka_obstacle": OBSTACLES,
+            "shadowdrift_spool_obstacle": SPOOL_OBSTACLES,
             "mirror_dropped_total": DROP_REASONS,
             "mirror_failed_total": FAIL_REASONS,
             "events_lost_total": LOSS_REASONS,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final
 
-_WHOLE: Final = 2**64
+WHOLE: Final = 2**64
+"""How many positions there are."""
 
 
 class Sampler:
@@ -22,4 +23,4 @@ class Sampler:
 
 def threshold(fraction: float) -> int:
     """The position below which a request is among the `fraction` (0 to 1) that is chosen."""
-    return int(fraction * _WHOLE)
+    return int(fraction * WHOLE)

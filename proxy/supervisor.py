@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from admin.server import AdminServer
 from configuration import Configuration
 from configuration.brokers import brokers_of
+from configuration.files import check_files
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 from proxy.exposition import ProxyMetrics
@@ -83,7 +84,7 @@ class Supervisor:
     async def _until_production_answers(self) -> None:
         """Ready means that every production target has been reached once; requests are served meanwhile."""
         for model in self._configuration.models:
-            url = urlsplit(model.targets[model.production].url)
+            url = urlsplit(model.targets[model.production].urls[0])
             self._waits_for = f"production of {model.name} at {url.netloc}"
             while not await _reachable(url.hostname or "", url.port or 80):  # noqa: ASYNC110 - another host's state
                 await asyncio.sleep(PROBE_SECONDS)
@@ -135,6 +136,7 @@ class Supervisor:
 def _check(configuration: Configuration) -> None:
     """What workers and emitter will read is refused here, before anything is started. Raises `Refusal`."""
     brokers_of(configuration)
+    check_files(configuration)
     for index, model in enumerate(configuration.models):
         load_for(model, index)
 
