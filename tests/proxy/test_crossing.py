@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.crossing import ACCEPT_SECONDS, READ_SECONDS, Crossing
+from proxy.crossing import ACCEPT_SECONDS, READ_SECONDS, SHOW_SECONDS, Crossing
 from tests.proxy.test_totals import LABELS, House, Part, check_laws
 
 
@@ -34,6 +34,7 @@ class Way:
         """A worker that is connected to the emitter, which has heard of it."""
         worker = self.house.worker(slot)
         self.crossing.worker_began(slot)
+        self.crossing.worker_ready(slot)
         worker.counts(emitter_link=link)
         self.emitter.counts(str(slot), emitter_streams=1)
         return worker
@@ -147,11 +148,12 @@ def test_what_a_dead_emitter_did_not_receive_is_lost_when_its_workers_have_notic
     worker.counts(emitter_link=-1)
     assert way.crossing.look(100.0) == [0]
     assert (way.lost(), way.waiting()) == (6, 0)
-    assert way.crossing.look(101.0) == [0]
+    assert way.crossing.look(100.0 + SHOW_SECONDS / 2) == []
+    assert way.crossing.look(100.0 + SHOW_SECONDS) == [0]
     way.emitter = way.emitter_begins()
     worker.counts(emitter_link=2)
     hands(worker, 3)
-    assert way.crossing.look(101.0) == []
+    assert way.crossing.look(200.0) == []
     assert (way.lost(), way.waiting()) == (6, 3)
 
 

@@ -224,9 +224,9 @@ async def test_a_worker_that_dies_young_again_and_again_is_restarted_later_each_
         for number in range(1, 4):
             (victim,) = await until(lambda: victims(running, "worker"), what="a worker")
             os.kill(victim, signal.SIGKILL)
-            await until(lambda number=number: _is(running, "worker", number), what=f"restart {number}")
             await until(lambda victim=victim: not runs(victim), what="its end")
-        lines = [line for line in running.log() if "ended unexpectedly" in line["message"]]
+            await until(lambda number=number: _is(running, "worker", number), what=f"restart {number}")
+        lines = [line for line in running.log() if "again_in_seconds" in line]
         assert [line["again_in_seconds"] for line in lines] == [0, 0.5, 1.0]
         async with connected(running.port) as client:
             assert (await client.ask(request())).status == 200
