@@ -72,13 +72,23 @@ class Active:
     `take` or `refuse` says what came of each. All others are in force at once.
     """
 
-    def __init__(self, models: Iterable[Model]) -> None:
+    def __init__(self, models: Iterable[Model], former: Active | None = None) -> None:
+        """`former`: who served under the configuration before, for models whose file turns out to be unusable."""
         self.models = {model.name: model for model in models}
         self.in_force = {name: _of_configuration(model) for name, model in self.models.items()}
+        if former is not None:
+            self.in_force |= {name: order for name, order in former.in_force.items() if self._goes_on(name, former)}
         self.refused: dict[str, str] = {}
         """Why a model's wish is not in force, for those where that is so."""
         self._by_configuration: dict[str, str] = {}
         """Why the configuration decides, for the models where it does: told when it changes."""
+
+    def _goes_on(self, name: str, former: Active) -> bool:
+        """Whether what was in force can be so under this configuration, too."""
+        model, before = self.models.get(name), former.models[name]
+        if model is None or model.production != before.production:
+            return False
+        return former.in_force[name].weights.keys() <= model.targets.keys()
 
     def begin(self, content: bytes | None) -> None:
         """Take the file as it is at the start, for what was in force before: nobody has to be tried."""

@@ -21,12 +21,17 @@ ACCEPT_SECONDS: Final = 1.0
 READ_SECONDS: Final = 0.3
 """How long an emitter may take to accept a stream whose worker has died since."""
 
+SHOW_SECONDS: Final = 1.0
+"""How often a worker that has no emitter is shown the way; a connection is made at once, or not at all."""
+
 
 @dataclass
 class _Lane:
     """One worker's way to the emitters: how far it is accounted for, and what a dead worker had handed over."""
 
     accounted: Counter[Key]
+    shown: float = float("inf")
+    """When its worker was shown the way to the emitter last; while it starts it needs nobody for that."""
     ended: float | None = None
     handed: Counter[Key] = field(default_factory=Counter)
 
@@ -59,10 +64,15 @@ class Crossing:
         """A worker counts in this slot."""
         self._lanes[slot] = _Lane(self._received_of(slot))
 
+    def worker_ready(self, slot: int) -> None:
+        """It has been to the emitter's socket: when it shows no link from here on, it needs one."""
+        if (lane := self._lanes.get(slot)) is not None:  # else it has ended already
+            lane.shown = float("-inf")
+
     def worker_ended(self, slot: int, now: float) -> None:
         """It has, and its slot still shows what it published last."""
         lane = self._lanes[slot]
-        lane.ended, lane.handed = now, self._handed(slot)
+        lane.ended, lane.handed = now, self._handed(self._shared.read(slot))
 
     def emitter_began(self) -> None:
         """An emitter counts in the last slot; it does not accept streams yet."""
@@ -78,26 +88,31 @@ class Crossing:
         self._emitting, self._ready = False, None
 
     def look(self, now: float) -> list[int]:
-        """Account for what has become clear; the slots of workers that have no emitter, whose lanes are clear."""
+        """Account for what has become clear; the slots of workers that have no emitter and must be shown the way.
+
+        A worker without an emitter hands nothing over until it is shown one: its numbers stand still.
+        """
         homeless = []
         for slot, lane in list(self._lanes.items()):
-            reading = self._emitting and self._cell(self._worker_slots, "emitter_streams", str(slot)) > 0
             if lane.ended is None:
-                # Without an emitter it hands nothing over, so from here on its number stands still.
-                if not reading and self._cell(slot, "emitter_link") == 0:
-                    self._lose(lane, self._outstanding(slot, lane))
-                    homeless.append(slot)
-                continue
-            outstanding = self._outstanding(slot, lane)
-            if not outstanding or (not reading and self._had_time(lane.ended, now)):
-                self._lose(lane, outstanding)
-                del self._lanes[slot]
+                cells = self._shared.read(slot)
+                if cells[self._layout.place("emitter_link")] or now < lane.shown + SHOW_SECONDS or self._reads(slot):
+                    continue
+                self._lose(lane, self._outstanding(slot, lane, self._handed(cells)))
+                lane.shown = now
+                homeless.append(slot)
+            else:
+                reads = self._reads(slot)
+                outstanding = self._outstanding(slot, lane, lane.handed)
+                if not outstanding or (not reads and self._had_time(lane.ended, now)):
+                    self._lose(lane, outstanding)
+                    del self._lanes[slot]
         return homeless
 
     def close(self) -> None:
         """Workers and emitter have ended: what is outstanding is lost."""
         for slot, lane in self._lanes.items():
-            self._lose(lane, self._outstanding(slot, lane))
+            self._lose(lane, self._outstanding(slot, lane, lane.handed))
         self._lanes.clear()
 
     def _had_time(self, ended: float, now: float) -> bool:
@@ -108,13 +123,16 @@ class Crossing:
             self._totals.lose_handed(labels, count)
             lane.accounted[labels] -= count
 
-    def _outstanding(self, slot: int, lane: _Lane) -> Counter[Key]:
-        received = self._received_of(slot)  # before what was handed over, so that nothing is negative
-        handed = self._handed(slot) if lane.ended is None else lane.handed
+    def _reads(self, slot: int) -> bool:
+        """Whether the emitter has a stream of this worker's open."""
+        place = self._layout.place("emitter_streams", str(slot))
+        return self._emitting and self._shared.read(self._worker_slots)[place] > 0
+
+    def _outstanding(self, slot: int, lane: _Lane, handed: Counter[Key]) -> Counter[Key]:
+        received = self._received_of(slot)
         return +Counter({key: handed[key] - received[key] + lane.accounted[key] for key in handed})
 
-    def _handed(self, slot: int) -> Counter[Key]:
-        cells = self._shared.read(slot)
+    def _handed(self, cells: list[int]) -> Counter[Key]:
         return Counter({labels: cells[place] for labels, place in self._layout.series("events_handed")})
 
     def _received_of(self, slot: int) -> Counter[Key]:
@@ -127,6 +145,3 @@ class Crossing:
     def _now_received(self) -> Counter[Key]:
         cells = self._shared.read(self._worker_slots)
         return Counter({labels: cells[place] for labels, place in self._layout.series("events_received")})
-
-    def _cell(self, slot: int, family: str, *labels: str) -> int:
-        return self._shared.read(slot)[self._layout.place(family, *labels)]

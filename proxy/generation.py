@@ -42,8 +42,6 @@ SLOT_SECONDS: Final = 5.0
 _MODULES: Final[dict[Part, str]] = {"worker": "proxy.worker", "emitter": "proxy.emitter.main"}
 _QUICK_LOOK: Final = 0.02
 _LOOK: Final = 0.2
-_LINK_SECONDS: Final = 1.0
-"""How often a worker is told again where the emitter is."""
 
 _log = logging.getLogger("shadowdrift.proxy")
 
@@ -58,8 +56,6 @@ class Member:
     child: Child
     process: Process
     started: float = field(default_factory=monotonic)
-    serves: bool = False
-    told: float = 0.0
     leaves: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it was asked to end by somebody else, and stays until its successor serves."""
 
@@ -215,9 +211,10 @@ class Generation:
             await member.child.stop(0)
             raise Refusal(f"the {member.child.name} does not serve after {START_SECONDS:g} s") from None
         member.child.listen(member.hear)
-        member.serves = True
         if member.part == "emitter":
             self._crossing.emitter_ready(monotonic())
+        else:
+            self._crossing.worker_ready(member.process.slot)
 
     # Keeping.
 
@@ -225,7 +222,6 @@ class Generation:
         """A successor for whatever ends or leaves, until the generation stops."""
         backoff = Backoff()
         while await self._ends_or_leaves(member):
-            self._totals.restarts[member.part] += 1
             name, delay = member.child.name, 0.0
             if member.child.ended.done():
                 delay = backoff.delay(monotonic() - member.started)
@@ -259,6 +255,7 @@ class Generation:
                 return None
             if member.child.ended.done() and member in self._members:
                 await self._members[member]  # an emitter's slot is free once its last numbers are read
+            self._totals.restarts[member.part] += 1
             try:
                 return await self._start(member.part, member.index)
             except (Refusal, OSError) as error:
@@ -284,16 +281,10 @@ class Generation:
         while not self._stopping.is_set():
             homeless = self._crossing.look(monotonic())
             for member in self._members:
-                if member.serves and member.part == "worker" and member.process.slot in homeless:
-                    self._show_the_way(member)
+                if member.part == "worker" and member.process.slot in homeless:
+                    self._links += 1
+                    member.child.tell({"emitter": {"path": str(self._path), "generation": self._links}})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_QUICK_LOOK if homeless or self._crossing.unsettled else _LOOK):
                     await self._changed.wait()
             self._changed.clear()
-
-    def _show_the_way(self, member: Member) -> None:
-        now = monotonic()
-        if now >= member.told + _LINK_SECONDS:
-            member.told = now
-            self._links += 1
-            member.child.tell({"emitter": {"path": str(self._path), "generation": self._links}})

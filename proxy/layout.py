@@ -32,6 +32,7 @@ DROP_REASONS: Final = (
     "breaker_open",
     "budget",
     "duplicate",
+    "overload",
     "shutdown",
     "crash",
 )

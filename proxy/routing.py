@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from configuration import Configuration
-from configuration.files import check_files
 from lifecycle.refusal import Refusal
 from proxy.active import FILE, Active
 from proxy.active_file import ActiveFileWatch
@@ -24,10 +23,11 @@ PROVE_SECONDS: Final = 10.0
 class Routing:
     """What is in force from the start, what changes it, and what readiness waits for."""
 
-    def __init__(self, configuration: Configuration, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Raises `Refusal` for a file that cannot be used. `tell` hands the workers what `Active.told` says."""
-        check_files(configuration)
-        self.active = Active(configuration.models)
+    def __init__(
+        self, configuration: Configuration, tell: Callable[[dict[str, Any]], None], former: Routing | None = None
+    ) -> None:
+        """Raises `Refusal` for a probe that cannot be used. `tell` hands the workers what `Active.told` says."""
+        self.active = Active(configuration.models, None if former is None else former.active)
         self._probes = {
             model.name: Probes(model, f"models[{index}]") for index, model in enumerate(configuration.models)
         }
@@ -39,7 +39,7 @@ class Routing:
         await self._watch.run()
 
     async def prove(self, former: Active) -> None:
-        """Let every version that gets requests only under this configuration pass its probe. Raises `Refusal`."""
+        """Let every version that has no requests now, and would get some, pass its probe. Raises `Refusal`."""
         for name, order in self.active.in_force.items():
             before = former.in_force[name].asked if name in former.in_force else frozenset()
             for version in sorted(order.asked - before):

@@ -15,6 +15,7 @@ from typing import Any
 from admin.server import AdminServer
 from configuration import Configuration
 from configuration.brokers import brokers_of
+from configuration.files import check_files
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 from proxy.exposition import ProxyMetrics
@@ -123,7 +124,7 @@ class Supervisor:
             configuration = self._read()
             _check(configuration)
             _check_what_stays(self._configuration, configuration)
-            routing = Routing(configuration, self._tell)
+            routing = Routing(configuration, self._tell, self._routing)
             await routing.prove(self._routing.active)
             successor = await self._start(configuration, routing)
         except (Refusal, OSError) as error:
@@ -151,6 +152,7 @@ class Supervisor:
 def _check(configuration: Configuration) -> None:
     """What workers and emitter will read is refused here, before anything is started. Raises `Refusal`."""
     brokers_of(configuration)
+    check_files(configuration)
     for index, model in enumerate(configuration.models):
         load_for(model, index)
 

@@ -209,6 +209,24 @@ def test_each_model_is_judged_by_itself() -> None:
     assert sorted(active.refused) == ["churn", "spam"]  # each may be the one that was meant
 
 
+def test_a_new_configuration_keeps_who_serves_while_the_file_cannot_be_used() -> None:
+    """As long as it has the versions and the same production; a file that can be used decides."""
+    former = Active(models())
+    former.begin(content(fraud=entry(weights={"v1": 1})))
+    for text, version in ((b"{", "v1"), (content(fraud=entry(weights={"v3": 1})), "v3"), (None, "v2")):
+        active = Active(models(), former)
+        active.begin(text)
+        assert active.in_force["fraud"].weights == {version: 1.0}
+    for changed in (
+        Model(name="fraud", targets={"v2": URLS["v2"]}, production="v2"),
+        Model(name="fraud", targets=URLS, production="v3"),
+        Model(name="churn", targets=URLS, production="v2"),
+    ):
+        active = Active([changed], former)
+        active.begin(b"{")
+        assert active.in_force == {changed.name: Order({changed.production: 1.0}, "serve", "configuration", 0)}
+
+
 def test_a_reason_is_shown_cut_and_on_one_line() -> None:
     """It becomes a label."""
     active = Active(models())
