@@ -164,7 +164,8 @@ class Exchange:
         elif self._connection is not None and not self.ended:
             self._send(self._connection)
         candidate = self._candidate
-        if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
+        early = candidate is not None and candidate.waits and candidate.leaves_early and self._body_done
+        if early and not self._fallen_back:
             self._settle("ok")
             self._keep_less()
 
@@ -452,7 +453,8 @@ class Exchange:
         plane.counters.changed()
         candidate = self._candidate
         if candidate is not None and candidate.waits:
-            self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
+            early = candidate.leaves_early and self._body_done and self._underway and not self._fallen_back
+            self._settle("ok" if early else outcome)
         if self._captured:
             plane.capture.record(
                 captured(

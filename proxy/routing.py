@@ -27,7 +27,7 @@ class Routing:
         self, configuration: Configuration, tell: Callable[[dict[str, Any]], None], former: Routing | None = None
     ) -> None:
         """Raises `Refusal` for a probe that cannot be used. `tell` hands the workers what `Active.told` says."""
-        self.active = Active(configuration.models, None if former is None else former.active)
+        self.active: Active = Active(configuration.models, None if former is None else former.active)
         self._probes = {
             model.name: Probes(model, f"models[{index}]") for index, model in enumerate(configuration.models)
         }
