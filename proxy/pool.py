@@ -31,7 +31,6 @@ class Pool:
     def __init__(self, target: Target, loop: asyncio.AbstractEventLoop, connect_seconds: float | None = None) -> None:
         self.loop = loop
         self._addresses = Addresses(target.urls)
-        self._only = self._addresses.all[0] if len(self._addresses.all) == 1 else None
         self._tls = client_context(target.tls or TargetTls(), "tls") if target.encrypted else None
         self._server_name = target.tls.server_name if target.tls is not None else None
         self._told_at = -TELL_SECONDS
@@ -48,7 +47,7 @@ class Pool:
     def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
         """Give the caller a connection: a kept one now, or a new one as soon as it is there."""
         now = monotonic()
-        address = self._only or self._addresses.choose(now)
+        address = self._addresses.only or self._addresses.choose(now)
         assert address is not None
         address.in_flight += 1
         idle = self._idle[address]

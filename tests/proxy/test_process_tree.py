@@ -13,7 +13,7 @@ from configuration.brokers import brokers_of
 from configuration.reading import convert
 from events.topics import create
 from proxy.layout import FAMILIES
-from tests.proxy.test_delivery import _remove
+from tests.proxy.lines import remove_ours
 from tests.proxy.trees import Tree, check_laws, configured, runs, tree
 from tests.support.backend import Backend, Call, answers, hang
 from tests.support.kafka import Kafka
@@ -38,7 +38,7 @@ async def _answered(running: Tree, count: int) -> bool:
     return (await running.metrics()).total("inference_requests_total", **labels) == count
 
 
-async def test_metrics_have_their_names_and_obey_theircheck_laws(
+async def test_metrics_have_their_names_and_obey_their_laws(
     production: Backend, shadow: Backend, tmp_path: Path
 ) -> None:
     """Under load, with a shadow that hangs now and then and Kafka away: each scrape is one instant."""
@@ -135,7 +135,7 @@ async def test_a_stop_under_load_fails_no_request_and_loses_no_event(
         assert totals["events_lost_total"] == totals["events_waiting"] == 0
         assert running.said() == ""
     finally:
-        await _remove(kafka)
+        await remove_ours(kafka)
 
 
 async def test_a_stop_with_kafka_away_ends_in_time_and_the_next_start_has_the_events(
