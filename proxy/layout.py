@@ -28,7 +28,6 @@ DROP_REASONS: Final = (
     "memory",
     "max_in_flight",
     "same_version",
-    "overload",
     "breaker_open",
     "budget",
     "duplicate",
