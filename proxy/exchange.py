@@ -165,7 +165,8 @@ class Exchange:
             if not (self.inference and self.plan.guarded) or self._passes():
                 self.serving.pool.acquire(self)
         candidate = self._candidate
-        if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
+        early = candidate is not None and candidate.waits and candidate.leaves_early and self._body_done
+        if early and not self._fallen_back:
             self._settle("ok")
             self._keep_less()
 
@@ -446,7 +447,8 @@ class Exchange:
         plane.counters.changed()
         candidate = self._candidate
         if candidate is not None and candidate.waits:
-            self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
+            early = candidate.leaves_early and self._body_done and self._underway and not self._fallen_back
+            self._settle("ok" if early else outcome)
         if self._captured:
             plane.capture.record(
                 captured(
