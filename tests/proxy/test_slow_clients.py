@@ -10,6 +10,7 @@ import pytest
 
 import proxy.client
 from tests.proxy.conftest import Serve
+from tests.proxy.planes import Plane
 from tests.support.backend import Backend, Call, echo, hang
 from tests.support.raw_client import BrokenOffError, Client, connected, request
 from tests.support.waiting import until
@@ -22,12 +23,18 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def drips(client: Client, data: bytes, every: float) -> None:
-    """Send one byte after the other until nobody takes any more."""
+async def passes(plane: Plane, seconds: float) -> None:
+    """Wait until so much time has passed on the proxy's own clock."""
+    begun = plane.plane.now
+    await until(lambda: plane.plane.now >= begun + seconds, what="the proxy's clock")
+
+
+async def drips(plane: Plane, client: Client, data: bytes) -> None:
+    """Send a byte whenever the proxy's clock has moved, until nobody takes any more."""
     with contextlib.suppress(ConnectionError):
         for index in range(len(data)):
             await client.send(data[index : index + 1])
-            await asyncio.sleep(every)
+            await passes(plane, 0.001)
 
 
 async def test_a_body_that_comes_by_the_byte_ends_with_408(
@@ -39,7 +46,7 @@ async def test_a_body_that_comes_by_the_byte_ends_with_408(
     production.script = hang
     async with connected(plane.port) as client:
         await client.send(START + b"Content-Length: 1000\r\n\r\n")
-        dripping = asyncio.create_task(drips(client, b"x" * 1000, 0.05))
+        dripping = asyncio.create_task(drips(plane, client, b"x" * 1000))
         answer = await client.answer()
         dripping.cancel()
     assert answer.status == 408
@@ -57,7 +64,7 @@ async def test_a_body_at_a_modest_pace_is_taken(
         await client.send(START + b"Content-Length: 10000\r\n\r\n")
         for _ in range(10):
             await client.send(b"x" * 1000)
-            await asyncio.sleep(0.1)
+            await passes(plane, 0.1)
         assert (await client.answer()).body == b"x" * 10_000
 
 
@@ -77,7 +84,7 @@ async def test_the_time_in_which_a_client_is_not_read_does_not_count_as_its_slow
     async with connected(plane.port) as client:
         sending = asyncio.create_task(client.send(request(body=bytes(16_000_000))))
         await until(lambda: production.calls, what="the request at the model")
-        await asyncio.sleep(0.8)
+        await passes(plane, 0.8)
         go_on.set()
         assert (await client.answer()).body == b"16000000"
         await sending
