@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
-from tests.proxy.planes import Plane, document
+from tests.proxy.planes import Plane, document, serving
 from tests.support.backend import Backend, answers, backend
 
 Serve = Callable[..., Any]
@@ -43,15 +43,6 @@ async def serve(production: Backend, shadow: Backend, tmp_path: Path) -> AsyncIt
 
         async def start(**sections: Any) -> Plane:
             made = document(production.url, shadow.url, **sections)
-            return await stack.enter_async_context(_plane(made, tmp_path))
+            return await stack.enter_async_context(serving(made, tmp_path))
 
         yield start
-
-
-@asynccontextmanager
-async def _plane(made: dict[str, Any], folder: Path) -> AsyncIterator[Plane]:
-    plane = await Plane.start(made, folder)
-    try:
-        yield plane
-    finally:
-        await plane.stop()
