@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configuration.reading import convert
-from proxy.heads import read_request_head
+from proxy.heads import RequestHead
 from proxy.layout import Layout
 from proxy.plan import Plan
 from proxy.sampling import Sampler, threshold
