@@ -12,8 +12,8 @@ MAX_REMEMBERED: Final = 32_768
 def fingerprint(path: bytes, query: bytes, body: bytes) -> int:
     """What makes two requests identical, but for one chance in 2⁶⁴.
 
-    Python's own hash (SipHash, under a key of this process) takes half the time of the quickest cryptographic one, 0.4 ms
-    for a MiB; the worker's other requests wait for as long.
+    Python's own hash (SipHash, under a key of this process) takes half the time of the quickest cryptographic one,
+    0.4 ms for a MiB; the worker's other requests wait for as long.
     """
     return hash((path, query, body))
 
@@ -24,8 +24,9 @@ class Recent:
     def __init__(self, seconds: float, limit: int = MAX_REMEMBERED) -> None:
         self._seconds = seconds
         self._limit = limit
-        self._until: OrderedDict[int, float] = OrderedDict()  # a dict searches for its first where many were deleted
-        """When each is forgotten; every one lives equally long, so the first is the oldest."""
+        self._until: OrderedDict[int, float] = OrderedDict()
+        """When each is forgotten; every one lives equally long, so the first is the oldest. (A plain dict searches
+        for its first where many before it were deleted.)"""
 
     def __contains__(self, key: int) -> bool:
         return key in self._until
