@@ -36,10 +36,6 @@ gone, and only an answer that is written to it would show that."""
 IDLE_SECONDS: Final = 75.0
 """How long a connection may wait for its next request."""
 
-DRAIN_SECONDS: Final = 1.0
-"""How long a connection without a request stays open when its worker stops: closing it at once would reset a request
-that the kernel has taken already."""
-
 LINGER_SECONDS: Final = 1.0
 """How long a refused client may be silent, so that it reads the answer before the connection is reset."""
 
@@ -312,9 +308,7 @@ class ClientConnection(asyncio.Protocol):
             rest, self._behind_upgrade = self._behind_upgrade, b""
             self._plane.loop.call_soon(self.data_received, rest)
         self._deadline = self._plane.now + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
-        if self._plane.draining and not self._pipeline and not self._in_head:
-            self._close(linger=False)
-        elif self._pipeline:
+        if self._pipeline:
             self._next()
 
     def _next(self) -> None:
@@ -401,12 +395,20 @@ class ClientConnection(asyncio.Protocol):
                 self._close(linger=False)
 
     def drain(self) -> None:
-        """The worker stops: close after the current answers, or soon, for a request may be on its way."""
-        if not self._pipeline and not self._in_head:
-            self._deadline = min(self._deadline, monotonic() + DRAIN_SECONDS)
+        """The worker stops: every answer that has not begun says that it is the last.
+
+        Without a request the connection stays open: closing it would fail a request that is on its way already.
+        """
         for pending in self._pipeline:
-            if isinstance(pending, Exchange):
+            if isinstance(pending, Exchange) and not pending.begun:
                 pending.client_keeps = False
+
+    def end(self) -> None:
+        """The worker waits no longer: close in order what owes no answer, and cut what does."""
+        if self._pipeline:
+            self.cut()
+        elif not self._closing:
+            self._close(linger=False)
 
 
 def _head_too_large() -> RefusedError:
