@@ -3,12 +3,14 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 SWEEP_ARGS ?=
+BENCH_ARGS ?=
+BENCH_ARGS ?=
 SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-BENCH_ARGS ?=
-.PHONY: help venv demo demo-sweep stack stack-stop stack-test test bench-emitter spool-hour check dashboards lock clean
+.PHONY: help venv demo demo-sweep bench-emitter bench-stops spool-hour stack stack-stop stack-test test check
+.PHONY: dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
 PY := .venv/bin/python
@@ -49,6 +51,9 @@ demo-sweep: venv ## the demo's figures for seeds 1 to 20 of each kind of drift (
 test: venv ## every test; installs real parts where it can, else says what is left out and why
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m pytest $(TEST_ARGS)
+
+bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
+	$(PY) -m bench.stops $(BENCH_ARGS)
 
 stack: ## all of it in containers, with a stand-in Slack; SERVICES="nginx proxy" starts a chosen part
 	@stack/start $(SERVICES)

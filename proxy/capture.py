@@ -40,7 +40,7 @@ class _Stream(asyncio.Protocol):
     @property
     def writable(self) -> bool:
         """Whether what is written may still arrive."""
-        return not self.closed.done() and not self.transport.is_closing()
+        return not self.transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -68,6 +68,7 @@ class Capture:
         self._link = counters.layout.place("emitter_link")
         self._batch: list[Captured] = []
         self._batch_bytes = 0
+        self._unwritten = 0  # what the stream held at most after the last frame
         self._timer: asyncio.TimerHandle | None = None
         self._stream: _Stream | None = None
         self._newest = 0
@@ -122,13 +123,15 @@ class Capture:
         cells[places.captured] += 1
         self._counters.changed()
         stream = self._stream
-        if stream is None or not stream.writable:
+        if stream is None:  # one that broke is forgotten at its end; until then `flush` counts what it cannot have
             cells[places.gone] += 1
             return
         size = len(captured.request) + len(captured.answer or b"") + len(captured.path) + 300
-        if stream.transport.get_write_buffer_size() + self._batch_bytes + size > MAX_HELD_BYTES:
-            cells[places.backlog] += 1
-            return
+        if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:
+            self._unwritten = stream.transport.get_write_buffer_size()  # it may have written some meanwhile
+            if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:
+                cells[places.backlog] += 1
+                return
         cells[places.waiting] += 1
         self._batch.append(captured)
         self._batch_bytes += size
@@ -155,6 +158,7 @@ class Capture:
         self._counters.publish()  # before the emitter can count the same exchanges as received
         if stream is not None:
             stream.transport.write(encode_frame(batch))
+            self._unwritten = stream.transport.get_write_buffer_size()
 
     async def close(self, within: float) -> None:
         """Write what is left, and wait until the emitter's socket has taken it."""

@@ -17,6 +17,10 @@ SWEEP_SECONDS: Final = 0.1
 """How often deadlines are looked at: one timer for all costs less than one each."""
 
 
+END_SECONDS: Final = 1.0
+"""How long a client may take to close its end, once the worker has closed in order."""
+
+
 class DataPlane(Plane):
     """The plane with its clients and its clock."""
 
@@ -36,14 +40,12 @@ class DataPlane(Plane):
         return ClientConnection(self)
 
     def _sweep(self) -> None:
-        now = monotonic()
+        now = self.now = monotonic()
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)
         for plan in self.plans.all:
-            plan.production.close_idle(now)
-            if plan.shadow is not None:
-                plan.shadow.close_idle(now)
+            plan.close_idle(now)
         self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def drain(self, within: float) -> None:
@@ -57,15 +59,15 @@ class DataPlane(Plane):
                 await self.empty.wait()
                 await self.mirror.idle.wait()
         for client in list(self.clients):
-            client.cut()
+            client.end()
         self.mirror.give_up()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):  # what was cut is recorded too
+            async with asyncio.timeout(END_SECONDS):  # what was cut is recorded too
                 await self.empty.wait()
+        for client in list(self.clients):
+            client.cut()
         self._timer.cancel()
         for plan in self.plans.all:
-            plan.production.close()
-            if plan.shadow is not None:
-                plan.shadow.close()
+            plan.close()
         await self.capture.close(within=max(1.0, deadline - self.loop.time()))
         self.counters.publish()
