@@ -40,13 +40,13 @@ class DataPlane(Plane):
         return ClientConnection(self)
 
     def _sweep(self) -> None:
+        self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)  # first: nothing that fails stops the clock
         now = self.now = monotonic()
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)
         for plan in self.plans.all:
             plan.close_idle(now)
-        self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def drain(self, within: float) -> None:
         """Serve what was accepted and end the clones, for at most `within` seconds; then hand over what is captured."""

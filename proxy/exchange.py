@@ -157,8 +157,11 @@ class Exchange:
     def proceed(self) -> None:
         """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
         if self._underway:
-            if self._connection is not None and not self.ended:
-                self._send(self._connection)
+            connection = self._connection
+            if connection is not None and not connection.request_done:  # or its last chunk would be sent once more
+                self._send(connection)
+        elif self._client.reads_slowly:  # answers must not pile up: it is asked once the client has caught up
+            return
         else:
             self._underway = True
             self.deadline = self._plane.now + self.serving.timeout
@@ -196,7 +199,8 @@ class Exchange:
     def trailer(self, name: bytes, value: bytes) -> None:
         """A header behind the request's chunked body."""
         if may_trail(name) and not self.plan.names_tenants(name):
-            self._trailers = [*(self._trailers or ()), (name, value)]
+            self._trailers = self._trailers or []
+            self._trailers.append((name, value))
 
     def body_complete(self) -> None:
         """The request is whole."""
@@ -211,7 +215,7 @@ class Exchange:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._answer_head is not None and self._client.reads_slowly:
+        if self._client.reads_slowly:  # which says nothing of production: its answer is not read meanwhile
             self._client.cut()
             self._end("client_closed")
             return
@@ -247,9 +251,9 @@ class Exchange:
             forwarded += _TO_WEBSOCKET
         target = address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
+        if self._body_size > UNSENT_BYTES or self._retried or self._fallen_back:
+            self._client.pause_request(False)  # before anything is written: this connection may ask for a pause itself
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
-        if self._body_size > UNSENT_BYTES:
-            self._client.pause_request(False)
         if self._client.reads_slowly:
             connection.pause_answer(True)
 
@@ -304,7 +308,8 @@ class Exchange:
     def answer_trailer(self, name: bytes, value: bytes) -> None:
         """Keep it for the end."""
         if may_trail(name):
-            self._answer_trailers = [*(self._answer_trailers or ()), (name, value)]
+            self._answer_trailers = self._answer_trailers or []
+            self._answer_trailers.append((name, value))
 
     def answer_so_far(self) -> None:
         """One read of production's has been taken in: the client gets it now."""

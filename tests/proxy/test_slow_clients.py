@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import proxy.client
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane
-from tests.support.backend import Backend, Call, echo, hang
+from tests.support.backend import Backend, Call, answers, echo, hang
 from tests.support.raw_client import BrokenOffError, Client, connected, request
 from tests.support.waiting import until
 
@@ -158,3 +159,135 @@ async def test_a_thousand_slow_clients_end_by_deadline_beside_others_that_are_se
         writer.close()
     await until(lambda: plane.number("proxy_connections") == 0 and not production.open, what="everybody's end")
     await until(lambda: descriptors() <= before + 5, what="the descriptors' return")
+
+
+async def test_a_request_has_its_deadline_while_the_next_one_trickles_in(serve: Serve, production: Backend) -> None:
+    """A client that sends the next body by the byte must not hold a model that hangs for longer."""
+    plane = await serve(target={"timeout": 0.3})
+    production.script = hang
+    async with connected(plane.port) as client:
+        await client.send(request() + START + b"Content-Length: 100000\r\n\r\n")
+        dripping = asyncio.create_task(drips(plane, client, bytes(100_000)))
+        assert (await client.answer()).status == 504
+        client.reset()
+        dripping.cancel()
+    await until(lambda: production.calls[0].ended.is_set(), what="the model's release")
+
+
+async def test_a_client_that_is_read_again_has_its_time_from_then_on(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have nothing more to say at that moment."""
+    monkeypatch.setattr(proxy.client, "BODY_SECONDS", 0.4)
+    plane = await serve()
+    production.script = echo
+    async with connected(plane.port) as client:
+        await client.send(START + b"Content-Length: 2\r\n\r\na")
+        await until(lambda: production.calls, what="the request at the model")
+        [connection] = plane.plane.clients
+        connection.pause_request(True)  # type: ignore[attr-defined]
+        await passes(plane, 0.6)
+        connection.pause_request(False)  # type: ignore[attr-defined]
+        await passes(plane, 0.2)
+        await client.send(b"b")
+        assert (await client.answer()).body == b"ab"
+
+
+async def stuffed(plane: Plane, client: Client) -> None:
+    """Pipeline five requests and read nothing: two answers of 60,000 bytes are more than may wait to be taken."""
+    client.stop_reading()
+    await until(lambda: plane.plane.clients, what="the client")
+    [connection] = plane.plane.clients
+    kernel = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    await client.send(request() * 5)
+    await until(lambda: connection.reads_slowly, what="a slow reader")  # type: ignore[attr-defined]
+
+
+async def test_a_slow_reader_says_nothing_of_production(serve: Serve, production: Backend) -> None:
+    """One client that asks for much and reads nothing would open the breaker for all the others."""
+    breaker = {"failures": 1, "calls": 1}
+    plane = await serve(target={"timeout": 0.3, "breaker": breaker}, fallback={"target": "v1"})
+    production.script = answers(body=bytes(60_000))
+    async with connected(plane.port) as client:
+        await stuffed(plane, client)
+        await until(lambda: not plane.plane.clients, what="the client's end")
+    assert plane.numbers("proxy_fallback_total") == {}
+    assert plane.numbers("proxy_breaker_open") == {}
+    assert plane.numbers("proxy_refused_total") == {}
+
+
+async def test_a_request_waits_until_its_client_has_taken_the_answers_before(serve: Serve, production: Backend) -> None:
+    """Then it is asked for, and has its whole time."""
+    plane = await serve()
+    production.script = answers(body=bytes(60_000))
+    async with connected(plane.port) as client:
+        await stuffed(plane, client)
+        await passes(plane, 0.2)
+        assert len(production.calls) < 5
+        assert plane.plane.plans.all[0].route(b"").pool.addresses[0].in_flight == 0
+        client.go_on_reading()
+        for _ in range(5):
+            assert len((await client.answer()).body) == 60_000
+
+
+async def test_a_client_that_ends_its_sending_half_behind_nonsense_gets_its_answers(
+    serve: Serve, production: Backend
+) -> None:
+    """Those before, and the refusal."""
+    plane = await serve()
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def dawdles(call: Call) -> None:
+        asked.set()
+        await go_on.wait()
+        await call.answer(200, b"first")
+
+    production.script = dawdles
+    async with connected(plane.port) as client:
+        await client.send(request())
+        await asked.wait()
+        await client.send(b"\x16\x03\x01")
+        client.end_sending()
+        [connection] = plane.plane.clients
+        await until(lambda: connection._half_closed_until, what="the end of the sending half")  # type: ignore[attr-defined]
+        go_on.set()
+        assert (await client.answer()).body == b"first"
+        assert (await client.answer()).status == 400
+        assert await client.to_its_end() == b""
+
+
+async def test_thousands_of_trailers_cost_no_time(serve: Serve, production: Backend) -> None:
+    """One read can bring them, and all other clients wait meanwhile: each must cost the same."""
+    plane = await serve()
+    production.script = echo
+    async with connected(plane.port) as client:
+        await client.send(START + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+        [connection] = plane.plane.clients
+        await until(lambda: connection._reading is not None, what="the head")  # type: ignore[attr-defined]
+        exchange = connection._reading  # type: ignore[attr-defined]
+        exchange.trailer(b"a", b"")
+        first = exchange._trailers
+        exchange.trailer(b"b", b"")
+        assert exchange._trailers is first
+        await client.send(b"\r\n")
+        await client.answer()
+    assert production.calls[0].trailers == [b"a: ", b"b: "]
+
+
+async def test_a_clock_survives_what_it_calls(serve: Serve, production: Backend) -> None:
+    """Or one client's misfortune would leave all others without deadlines."""
+    plane = await serve(target={"timeout": 0.3})
+
+    class Unfortunate:
+        def expire(self, now: float) -> None:
+            plane.plane.closed(self)  # type: ignore[arg-type]
+            raise RuntimeError(f"at {now}")
+
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    plane.plane.opened(Unfortunate())  # type: ignore[arg-type]
+    await until(lambda: told, what="the misfortune")
+    production.script = hang
+    async with connected(plane.port) as client:
+        assert (await client.ask(request())).status == 504
