@@ -319,7 +319,7 @@ class ClientConnection(asyncio.Protocol):
             self._advance()
 
     def _advance(self) -> None:
-        """On with the first in line, and with the next where that is answered at once: in a loop, or they would nest."""
+        """On with the first in line, and the next where that is answered at once: in a loop, or they would nest."""
         self._advancing = True
         first: Exchange | _Refusal | None = None
         try:
