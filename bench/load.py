@@ -1,14 +1,19 @@
-"""Load: as much as 16 connections carry, by wrk."""
+"""Load: as much as 16 connections carry, by wrk, and a constant rate, by a client of our own."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from bench.pace import Paced
 from bench.payload import PATH, bodies
+from bench.processes import CHECKOUT
 from lifecycle.refusal import Refusal
 
 CONNECTIONS: Final = 16
@@ -91,3 +96,18 @@ def parse(output: str) -> Saturation:
                 failures=sum(found[kind] for kind in ("connect", "read", "write", "status", "timeout")),
             )
     raise Refusal(f"wrk told nothing that can be read: {output.strip()[-300:]!r}")
+
+
+def paced(port: int, rate: float, seconds: float) -> Paced:
+    """Send at that rate, by a process that does nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.pace", str(port), "--rate", str(rate), "--seconds", str(seconds)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=CHECKOUT,
+        timeout=seconds + 60,
+    )
+    if done.returncode != 0:
+        raise Refusal(f"the client of the constant rate ended: {(done.stderr.strip().splitlines() or ['silent'])[-1]}")
+    return msgspec.json.decode(done.stdout, type=Paced)

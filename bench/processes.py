@@ -63,6 +63,10 @@ class Server:
             time.sleep(0.02)
         return self
 
+    def signal(self, number: int) -> None:
+        """To the process that was started."""
+        self._process.send_signal(number)
+
     def stop(self, within: float = 20.0) -> None:
         """SIGTERM; what is left of its group after `within` seconds is killed."""
         self._process.terminate()

@@ -1,7 +1,7 @@
 """`python -m bench.profile`: where the microseconds of one worker go.
 
-The worker is the proxy's own, before an nginx that answers at once, under wrk's 16 connections; what it captures goes to
-an emitter that reads and drops it. Printed is the worker's CPU for each request by the kernel's accounting, without a
+The worker is the proxy's own, before an nginx that answers at once, under wrk's 16 connections; what it captures goes
+to an emitter that reads and drops it. Printed is the worker's CPU for each request by the kernel's accounting, without a
 profiler and, after that, what a profiler saw.
 """
 
