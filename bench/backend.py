@@ -1,4 +1,4 @@
-"""What all subjects stand before: one nginx that answers at once, as production on one port and as shadow on another.
+"""What all subjects stand before: an nginx that answers at once, as production, and another as the shadow.
 
 Its answer holds the request's `X-Echo` header and Content-Length, so that a client knows what its own answer must be,
 byte for byte.
@@ -6,7 +6,9 @@ byte for byte.
 
 from __future__ import annotations
 
+import re
 import socket
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,34 +21,43 @@ ANSWER_SIZE: Final = 300
 _PARTS: Final = '{{"prediction":0.5,"bytes":{length},"echo":"{echo}","model":"m","filling":"{filling}"}}'
 
 _CONFIGURATION: Final = """
-daemon off; worker_processes 2; pid {folder}/pid; error_log stderr crit; worker_rlimit_nofile 8192;
+daemon off; worker_processes {workers}; pid {folder}/pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; default_type application/json;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
-    listen 127.0.0.1:{production} backlog=4096; listen 127.0.0.1:{shadow} backlog=4096;
+    listen 127.0.0.1:{port} backlog=4096;
     location / {{ return 200 '{answer}'; }}
+    location = /requests {{ stub_status; }}
   }}
 }}
 """
 
 
 class Backend:
-    """Production and a healthy shadow."""
+    """One such model, serving."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
         folder.mkdir(parents=True)
-        self.production, self.shadow = free_ports(2)
+        (self.port,) = free_ports(1)
         file = folder / "nginx.conf"
         file.write_text(
-            _CONFIGURATION.format(
-                folder=folder, production=self.production, shadow=self.shadow, answer=_answer("$http_x_echo")
-            )
+            _CONFIGURATION.format(folder=folder, workers=workers, port=self.port, answer=_answer("$http_x_echo"))
         )
         self.server = Server("the backend's nginx", nginx_command(file, folder), folder)
-        self.server.until(lambda: listens(self.production) and listens(self.shadow))
+        self.server.until(lambda: listens(self.port))
+        self._questions = 0
+
+    def requests(self) -> int:
+        """How many it was sent."""
+        self._questions += 1
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/requests", timeout=10) as answer:
+            # The line of numbers: connections accepted, handled, requests, this one among them.
+            found = re.search(r"^ \d+ \d+ (\d+) $", answer.read().decode(), re.MULTILINE)
+        assert found is not None, "nginx's stub_status has these numbers"
+        return int(found[1]) - self._questions
 
 
 def expected_answer(echo: str, length: int = 300) -> bytes:

@@ -91,11 +91,8 @@ class Whole:
         return scrape(self._exporter_port).total("drift_events_total")
 
 
-def costs(
-    folder: Path, production: int, shadow: int, broker: Broker, lua: Path, rate: float, seconds: int
-) -> list[Cost]:
-    """At the constant rate, and as much as one worker carries."""
-    whole = Whole(folder, production, shadow, broker)
+def costs(whole: Whole, lua: Path, rate: float, seconds: int) -> list[Cost]:
+    """At the constant rate, and as much as one worker carries; the parts are stopped."""
     try:
         saturate(lua, whole.proxy.port, WARM_UP_SECONDS)
         whole.settle()

@@ -79,6 +79,7 @@ def subject_figures(rounds: Rounds, subject: str) -> Figures:
         "paced_p99_ms": rounds.each(lambda one: one.p99_ms, paced),
     }
     if subject != DIRECT:
+        found["cloned_ratio"] = rounds.each(_cloned_ratio, saturated)
         found["added_p50_ms"] = rounds.each(lambda one, base: one.p50_ms - base.p50_ms, paced, direct)
         found["added_p99_ms"] = rounds.each(lambda one, base: one.p99_ms - base.p99_ms, paced, direct)
         found |= _hung(rounds, subject, saturated, paced)
@@ -92,6 +93,7 @@ def _hung(
 ) -> dict[str, Spread | None]:
     """With the shadow hung, as ratios to the healthy one in the same round."""
     return {
+        "hung_cloned_ratio": rounds.each(_cloned_ratio, (subject, "hung", "saturation")),
         "hung_requests_per_second": rounds.each(lambda one: one.rate, (subject, "hung", "saturation")),
         "hung_requests_ratio": rounds.each(
             lambda one, well: one.rate / well.rate, (subject, "hung", "saturation"), saturated
@@ -108,7 +110,7 @@ def _hung(
 
 def totals(measurements: Sequence[Measurement]) -> dict[str, float]:
     """What is counted over all rounds, healthy and hung."""
-    found = {
+    found: dict[str, float] = {
         "failures": sum(one.failures for one in measurements if one.shadow != "hung"),
         "changed": sum(one.changed or 0 for one in measurements),
     }
@@ -145,6 +147,10 @@ def worker_and_emitter_us(one: Measurement) -> float | None:
     return None if worker is None or emitter is None else worker + emitter
 
 
+def _cloned_ratio(one: Measurement) -> float | None:
+    return None if one.cloned is None or not one.requests else one.cloned / one.requests
+
+
 def _by(one: float | None, other: float | None) -> float | None:
     return None if one is None or not other else one / other
 
@@ -165,7 +171,7 @@ BOUNDS: Final[tuple[tuple[str, str, str, float | None, float | None, bool], ...]
     ("answers changed", OURS, "changed", 0.0, 0.0, True),
     ("events lost", OURS, "events_lost", 0.0, 0.0, True),
 )
-"""A name, whose figure (a peer's: the ratio to it), which, what it must be, what is aimed at, whether less is better."""
+"""A name, whose figure (a peer's: the ratio to it), which, what it must be, the aim, whether less is better."""
 
 
 def bounds(subjects: Mapping[str, Figures], against: Mapping[str, Figures]) -> list[Bound]:

@@ -32,7 +32,7 @@ def machine() -> Machine:
 def versions() -> dict[str, str]:
     """Of everything that takes part."""
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
-    found = re.search(r"^wrk (\S+)", wrk.stdout + wrk.stderr, re.MULTILINE)
+    found = re.search(r"^wrk (?:debian/)?([\d.]+)", wrk.stdout + wrk.stderr, re.MULTILINE)
     return {
         "shadowdrift": version("shadowdrift"),
         "uvloop": version("uvloop"),

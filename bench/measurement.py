@@ -31,6 +31,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failures: int
     changed: int | None
     """Answers with another body than the backend's; wrk does not look."""
+    cloned: int | None
+    """Requests that the shadow was sent."""
     cpu_seconds: dict[str, float]
     """By process: `worker`, and ours also `emitter` and `supervisor`."""
     events_lost: int | None = None

@@ -1,7 +1,7 @@
 """The peers: Debian's nginx with `mirror`, and Envoy with `request_mirror_policies`.
 
-Each is configured as its own documentation says, to do what our proxy does as far as it can: one worker, kept connections
-on both sides, 5 % of the requests to the shadow, two seconds for the shadow to answer, no access log.
+Each is configured as its own documentation says, to do what our proxy does as far as it can: one worker, kept
+connections on both sides, 5 % of the requests to the shadow, two seconds for it to answer, no access log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PERCENT: Final = 5
 SHADOW_SECONDS: Final = 2
 
 _NGINX: Final = """
-daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit; worker_rlimit_nofile 65536;
+daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit;
 events {{ worker_connections 16384; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;

@@ -1,8 +1,8 @@
 """`python -m bench.profile`: where the microseconds of one worker go.
 
 The worker is the proxy's own, before an nginx that answers at once, under wrk's 16 connections; what it captures goes
-to an emitter that reads and drops it. Printed is the worker's CPU for each request by the kernel's accounting, without a
-profiler and, after that, what a profiler saw.
+to an emitter that reads and drops it. Printed is the worker's CPU for each request by the kernel's accounting, without
+a profiler and, after that, what a profiler saw.
 """
 
 from __future__ import annotations
@@ -48,12 +48,11 @@ def main(arguments: Sequence[str]) -> int:
             )
     with tempfile.TemporaryDirectory(prefix="bench-") as made, ExitStack() as stack:
         folder = Path(made)
-        backend = Backend(folder / "backend")
-        stack.callback(backend.server.stop)
+        production, shadow = Backend(folder / "production", workers=2), Backend(folder / "shadow")
+        for backend in (production, shadow):
+            stack.callback(backend.server.stop)
         # The supervisor and the emitter alone know Kafka; this emitter asks for none.
-        file = configure(
-            folder / "shadowdrift", production=backend.production, shadow=backend.shadow, kafka="127.0.0.1:9"
-        )
+        file = configure(folder / "shadowdrift", production=production.port, shadow=shadow.port, kafka="127.0.0.1:9")
         seen = folder / "seen"
         proxy = Proxy(file, ("bench.swapped",), {VARIABLE: f"{options.how}:{seen}"})
         stack.callback(proxy.server.stop)

@@ -1,4 +1,4 @@
-"""`make bench-proxy`: direct, shadowdrift, nginx `mirror` and Envoy beside one another, in interleaved rounds of one run."""
+"""`make bench-proxy`: direct, shadowdrift, nginx and Envoy beside one another, in interleaved rounds of one run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from bench import parts
 from bench.accounting import cpu_of
 from bench.backend import Backend
 from bench.broker import Broker
-from bench.cost import costs
-from bench.load import CONNECTIONS, paced, saturate, script
+from bench.cost import Whole, costs
+from bench.load import CONNECTIONS, Saturation, paced, saturate, script
 from bench.machine import machine, versions
 from bench.measurement import DIRECT, SUBJECTS, Load, Measurement, Shadow
+from bench.pace import Paced
 from bench.payload import CATEGORIES, NUMBERS, SIZE
 from bench.peers import PERCENT
 from bench.processes import CHECKOUT
@@ -36,34 +37,27 @@ class Run:
 
     def __init__(self, stack: ExitStack, folder: Path, options: argparse.Namespace) -> None:
         self._options = options
-        backend = Backend(folder / "backend")
-        stack.callback(backend.server.stop)
+        production, shadow = Backend(folder / "production", workers=2), Backend(folder / "shadow")
+        hung = StallingShadow(folder / "hung", hangs=True)
+        for model in (production, shadow, hung):
+            stack.callback(model.server.stop)
         broker = Broker(folder / "kafka")
         stack.callback(broker.kafka.stop)
         self._lua = script(folder)
         say("what a million requests cost")
         # First: the exporter is to find empty topics.
-        self.cost = costs(
-            folder / "cost",
-            production=backend.production,
-            shadow=backend.shadow,
-            broker=broker,
-            lua=self._lua,
-            rate=options.rate,
-            seconds=options.cost_seconds,
-        )
-        hung = StallingShadow(folder / "hung", hangs=True)
-        stack.callback(hung.server.stop)
+        whole = Whole(folder / "cost", production.port, shadow.port, broker)
+        self.cost = costs(whole, self._lua, options.rate, options.cost_seconds)
         self._turns: list[tuple[Subject, Shadow]] = []
         for name in options.subjects:
             if name == DIRECT:
-                self._turns.append((Subject(DIRECT, backend.production), "none"))
+                self._turns.append((Subject(DIRECT, production.port), "none"))
                 continue
-            shadows: tuple[tuple[Shadow, int], ...] = (("healthy", backend.shadow), ("hung", hung.port))
-            for shadow, port in shadows:
-                subject = start(name, folder / f"{name}-{shadow}", backend.production, port, broker)
+            shadows: tuple[tuple[Shadow, Backend | StallingShadow], ...] = (("healthy", shadow), ("hung", hung))
+            for state, model in shadows:
+                subject = start(name, folder / f"{name}-{state}", production, model, broker)
                 stack.callback(subject.stop)
-                self._turns.append((subject, shadow))
+                self._turns.append((subject, state))
 
     def measure(self) -> list[Measurement]:
         """Every round; each begins with what wrk can send, and goes on with the constant rate."""
@@ -83,12 +77,12 @@ class Run:
     def _turn(self, number: int, subject: Subject, shadow: Shadow, load: Load) -> Measurement:
         before = {name: cpu_of(pids).total for name, pids in subject.processes.items()}
         lost = subject.events_lost() if subject.events_lost else None
+        cloned = subject.cloned() if subject.cloned else None
+        seen: Saturation | Paced
         if load == "saturation":
             seen = saturate(self._lua, subject.port, self._options.seconds)
-            changed = None
         else:
-            answered = paced(subject.port, self._options.rate, self._options.seconds)
-            seen, changed = answered, answered.changed
+            seen = paced(subject.port, self._options.rate, self._options.seconds)
         subject.settle()
         used = {name: cpu_of(pids).total - before[name] for name, pids in subject.processes.items()}
         return Measurement(
@@ -101,7 +95,8 @@ class Run:
             p50_ms=seen.p50_ms,
             p99_ms=seen.p99_ms,
             failures=seen.failures,
-            changed=changed,
+            changed=seen.changed if isinstance(seen, Paced) else None,
+            cloned=None if subject.cloned is None or cloned is None else subject.cloned() - cloned,
             cpu_seconds=used,
             events_lost=None if subject.events_lost is None or lost is None else subject.events_lost() - lost,
         )
@@ -146,7 +141,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _line(one: Measurement) -> str:
     shadow = "" if one.shadow == "none" else f", {one.shadow} shadow"
     cpu = ", ".join(f"{name} {used * 1e6 / max(1, one.requests):.1f}" for name, used in one.cpu_seconds.items())
-    wrong = f"{one.failures} failed, {one.changed or 0} changed"
+    wrong = f"{one.cloned or 0} cloned, {one.failures} failed, {one.changed or 0} changed"
     return (
         f"round {one.round}, {one.subject}{shadow}, {one.load}: {one.rate:,.0f}/s, p50 {one.p50_ms:.2f} ms, "
         f"p99 {one.p99_ms:.2f} ms, {wrong}; CPU µs a request: {cpu or 'not taken'}"

@@ -53,7 +53,7 @@ def results(
     rounds = Rounds(measurements)
     subjects = {subject: subject_figures(rounds, subject) for subject in rounds.subjects}
     peers = [peer for peer in (ENVOY, NGINX) if peer in subjects and OURS in subjects]
-    against = {peer: ratios(rounds, peer) for peer in peers}
+    against: dict[str, Figures] = {peer: ratios(rounds, peer) for peer in peers}
     return Results(
         machine,
         versions,
@@ -104,9 +104,11 @@ ROWS: Final = (
     ("paced_p99_ms", "p99 at the constant rate, ms"),
     ("added_p50_ms", "**added p50** at the constant rate, ms"),
     ("added_p99_ms", "**added p99** at the constant rate, ms"),
+    ("cloned_ratio", "requests that reached the shadow, of 1"),
     ("failures", "requests failed"),
     ("changed", "answers changed"),
     ("events_lost", "events lost"),
+    ("hung_cloned_ratio", "shadow hung: requests that reached it, of 1"),
     ("hung_requests_per_second", "shadow hung: requests/s"),
     ("hung_requests_ratio", "shadow hung: requests/s, of healthy"),
     ("hung_saturated_p99_ratio", "shadow hung: p99 at saturation, of healthy"),
@@ -129,11 +131,11 @@ def markdown(found: Results) -> str:
     head = f"""# The proxy beside its peers
 
 `make bench-proxy` on {machine.cores} cores ({machine.cpu}, Linux {machine.kernel}, Python {machine.python}): {told}.
-{settings.rounds} rounds in one run, each subject in turn in each round for {settings.seconds} s of either load, one worker
-each, the same backend: {settings.request_bytes} bytes of JSON with {settings.features} features,
-{settings.connections} kept connections, {settings.mirrored_percent} % to the shadow; shadowdrift captures every inference
-and delivers it to a real Apache Kafka meanwhile. Figures are medians over the rounds, with the least and the greatest;
-ratios and what is added are of the same round. CPU is the kernel's own accounting of the processes.
+{settings.rounds} rounds in one run; in each, every subject in turn has {settings.seconds} s of either load. One worker
+each, the same backend, {settings.request_bytes} bytes of JSON with {settings.features} features over
+{settings.connections} kept connections, {settings.mirrored_percent} % to the shadow. shadowdrift captures every
+inference meanwhile and delivers it to a real Apache Kafka. Figures are medians over the rounds, with the least and the
+greatest; ratios and what is added are of the same round. CPU is the kernel's own accounting of the processes.
 """
     return "\n".join([head, *_subjects(found), "", *_bounds(found), "", *_cost(found), ""])
 
@@ -172,10 +174,11 @@ def _shown(spread: Spread | None) -> str:
         return ""
     if spread.min == spread.max:
         return _number(spread.median)
-    return f"{_number(spread.median)} ({_number(spread.min)}–{_number(spread.max)})"
+    return f"{_number(spread.median)} ({_number(spread.min)} to {_number(spread.max)})"
 
 
 def _number(value: float) -> str:
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+    return f"{value:.{digits}f}"

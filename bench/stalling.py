@@ -1,7 +1,7 @@
 """A shadow that can be told to hang: `python -m bench.stalling PORT`.
 
-It accepts, reads, and answers each request, until SIGUSR1: from then on it accepts, reads, and never answers, as a model
-does whose threads wait for one another. SIGUSR2 lets it answer again what comes from then on.
+It accepts, reads, and answers each request, until SIGUSR1: from then on it accepts, reads, and never answers, as a
+model does whose threads wait for one another. SIGUSR2 lets it answer again what comes from then on.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import signal
 import sys
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -24,14 +25,16 @@ _BODY: Final = expected_answer("")
 _ANSWER: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
 ) + _BODY
+_QUESTION: Final = b"get /requests "
 _LENGTH: Final = b"\r\ncontent-length:"
 
 
 class Stall:
-    """Whether it hangs; all connections look here."""
+    """Whether it hangs, and what it was sent; all connections look here."""
 
     def __init__(self, hangs: bool) -> None:
         self.hangs = hangs
+        self.requests = 0
 
     def turn(self, hangs: bool) -> None:
         """From now on."""
@@ -47,13 +50,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        if self._stall.hangs or self._transport is None:
-            self._read = b""
-            return
         self._read += data
         while (end := self._read.find(b"\r\n\r\n")) >= 0:
             head = self._read[:end].lower()
@@ -62,6 +61,16 @@ class Connection(asyncio.Protocol):
             if len(self._read) < end + 4 + length:
                 break
             self._read = self._read[end + 4 + length :]
+            self._answer(head)
+
+    def _answer(self, head: bytes) -> None:
+        assert self._transport is not None
+        if head.startswith(_QUESTION):
+            self._transport.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%d" % self._stall.requests)
+            self._transport.close()
+            return
+        self._stall.requests += 1
+        if not self._stall.hangs:
             self._transport.write(_ANSWER)
 
 
@@ -77,6 +86,11 @@ class StallingShadow:
         """From now on."""
         self.server.signal(signal.SIGUSR1)
 
+    def requests(self) -> int:
+        """How many it was sent; it tells that at any time."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/requests", timeout=10) as answer:
+            return int(answer.read())
+
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM."""
@@ -90,8 +104,9 @@ def main(arguments: Sequence[str]) -> int:
         stall = Stall(options.hangs)
         loop.add_signal_handler(signal.SIGUSR1, stall.turn, True)
         loop.add_signal_handler(signal.SIGUSR2, stall.turn, False)
-        await loop.create_server(lambda: Connection(stall), "127.0.0.1", options.port, backlog=4096)
+        server = await loop.create_server(lambda: Connection(stall), "127.0.0.1", options.port, backlog=4096)
         await stop.wait()
+        server.close()
 
     return run(serve)
 
