@@ -3,11 +3,12 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 SWEEP_ARGS ?=
+BENCH_ARGS ?=
 SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep stack stack-stop stack-test test check dashboards lock clean
+.PHONY: help venv demo demo-sweep stack stack-stop stack-test test bench-proxy bench-soak check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
 PY := .venv/bin/python
@@ -16,7 +17,7 @@ MADE := .venv/made
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo '  PYTHON=python3.12 chooses the interpreter of .venv; DEMO_ARGS, SWEEP_ARGS and TEST_ARGS are handed on:'
+	@echo '  PYTHON=python3.12 chooses the interpreter of .venv; DEMO_ARGS, SWEEP_ARGS, BENCH_ARGS and TEST_ARGS are handed on:'
 	@echo '  make demo DEMO_ARGS="--seconds 60 --json"'
 
 venv: $(MADE) ## .venv with everything that requirements.lock pins, and shadowdrift itself
@@ -60,6 +61,12 @@ stack-test: venv ## start the stack with quick alerts, run drift through it, res
 	@$(PY) -m tests.stack.quick_rules .cache/stack-rules
 	@STACK_RULES=./.cache/stack-rules stack/start $(SERVICES)
 	SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py $(TEST_ARGS)
+
+bench-proxy: venv ## the proxy beside nginx and Envoy, healthy and with a hung shadow (under ten minutes)
+	$(PY) -m bench.proxy $(BENCH_ARGS)
+
+bench-soak: venv ## the proxy's memory while its shadow hangs for ten minutes
+	$(PY) -m bench.soak $(BENCH_ARGS)
 
 check: venv ## lint, format and types
 	$(PY) -m ruff check .

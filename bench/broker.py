@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from pathlib import Path
 from typing import Final
@@ -30,4 +32,5 @@ class Broker:
 
     def make_topics(self, configuration: Path) -> None:
         """Those that the configuration's parts need."""
-        topics(["--create", "--config", str(configuration)])
+        with contextlib.redirect_stdout(io.StringIO()):
+            topics(["--create", "--config", str(configuration)])

@@ -14,6 +14,7 @@ import msgspec
 from bench.accounting import cpu_of
 from bench.broker import Broker
 from bench.load import paced, saturate
+from bench.measurement import Load
 from bench.processes import Server, answers
 from bench.shadowdrift import Proxy, configure, scrape
 from lifecycle.refusal import Refusal
@@ -25,7 +26,7 @@ WARM_UP_SECONDS: Final = 2
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Under one load: CPU seconds for a million requests, by process."""
 
-    load: str
+    load: Load
     requests: int
     requests_per_second: float
     events: int
@@ -61,7 +62,7 @@ class Whole:
         self.proxy.server.stop()
         self.exporter.stop()
 
-    def cost(self, load: str, run: Callable[[], int]) -> Cost:
+    def cost(self, load: Load, run: Callable[[], int]) -> Cost:
         """What the requests of `run`, which returns their number, cost until they are measured."""
         events, before, began = self._events(), self._used(), time.monotonic()
         requests = run()

@@ -29,9 +29,10 @@ from bench.backend import Backend
 from bench.load import saturate, script
 from bench.processes import CHECKOUT, Server, children, running_module
 from bench.profiled import VARIABLE
+from bench.run import framed
 from bench.shadowdrift import WORKER, Proxy, configure
 from bench.swapped import SWAPPED
-from lifecycle.refusal import REFUSED, Refusal
+from lifecycle.refusal import Refusal
 
 WARM_UP_SECONDS: Final = 2
 PERF: Final = ("perf", "record", "-q", "-g", "-F", "2000")
@@ -173,8 +174,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Refusal as refusal:
-        sys.stderr.write(f"bench: {refusal}\n")
-        sys.exit(REFUSED)
+    sys.exit(framed(main))

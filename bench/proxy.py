@@ -23,10 +23,11 @@ from bench.pace import Paced
 from bench.payload import CATEGORIES, NUMBERS, SIZE
 from bench.peers import PERCENT
 from bench.processes import CHECKOUT
-from bench.report import Settings, markdown, results, save
+from bench.report import Settings, results, save
+from bench.run import framed, say
 from bench.stalling import StallingShadow
 from bench.subjects import Subject, start
-from lifecycle.refusal import REFUSED, Refusal
+from lifecycle.refusal import REFUSED
 
 RESULTS: Final = CHECKOUT / "bench" / "results"
 WARM_UP_SECONDS: Final = 1
@@ -121,8 +122,7 @@ def main(arguments: Sequence[str]) -> int:
         mirrored_percent=PERCENT,
     )
     found = results(machine(), versions(), settings, measurements, run.cost)
-    save(found, options.output)
-    sys.stdout.write(f"\n{markdown(found)}\n")
+    sys.stdout.write(f"\n{save(found, options.output)}\n")
     say(f"{time.monotonic() - began:.0f} s; kept in {options.output.name}/proxy.json and proxy.md")
     return 0
 
@@ -148,15 +148,5 @@ def _line(one: Measurement) -> str:
     )
 
 
-def say(line: str) -> None:
-    """One line of progress, at once."""
-    sys.stdout.write(f"bench: {line}\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Refusal as refusal:
-        sys.stderr.write(f"bench: {refusal}\n")
-        sys.exit(REFUSED)
+    sys.exit(framed(main))

@@ -66,12 +66,13 @@ def results(
     )
 
 
-def save(found: Results, folder: Path) -> None:
-    """`proxy.json` and `proxy.md`."""
+def save(found: Results, folder: Path) -> str:
+    """Write `proxy.json` and `proxy.md`, and return the latter: it tells what is written in the former."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = msgspec.json.format(msgspec.json.encode(_rounded(found)), indent=1)
-    (folder / "proxy.json").write_bytes(text + b"\n")
-    (folder / "proxy.md").write_text(markdown(found))
+    rounded = _rounded(found)
+    (folder / "proxy.json").write_bytes(msgspec.json.format(msgspec.json.encode(rounded), indent=1) + b"\n")
+    (folder / "proxy.md").write_text(markdown(rounded))
+    return markdown(rounded)
 
 
 def load(file: Path) -> Results:
@@ -80,16 +81,16 @@ def load(file: Path) -> Results:
 
 
 def _rounded(found: Results) -> Results:
-    """With as many digits as can mean something: the figures are made of what is written."""
+    """With as many digits as can mean something."""
+    return msgspec.convert(_short(msgspec.to_builtins(found)), Results)
 
-    def short(value: object) -> object:
-        if isinstance(value, float):
-            return float(f"{value:.6g}")
-        if isinstance(value, dict):
-            return {name: short(one) for name, one in value.items()}
-        return [short(one) for one in value] if isinstance(value, list) else value
 
-    return msgspec.convert(short(msgspec.to_builtins(found)), Results)
+def _short(value: object) -> object:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _short(one) for name, one in value.items()}
+    return [_short(one) for one in value] if isinstance(value, list) else value
 
 
 ROWS: Final = (
@@ -116,6 +117,13 @@ ROWS: Final = (
     ("hung_paced_p99_ratio", "shadow hung: p99 at the constant rate, of healthy"),
     ("hung_failures", "shadow hung: requests failed"),
 )
+PROCESSES: Final = {
+    "worker": "proxy: the workers together",
+    "emitter": "proxy: the emitter, to Kafka",
+    "supervisor": "proxy: the supervisor",
+    "exporter": "exporter, to a measured event",
+    "broker": "beside them: the Kafka broker itself",
+}
 NAMES: Final = {
     DIRECT: "direct",
     OURS: "shadowdrift",
@@ -137,7 +145,7 @@ each, the same backend, {settings.request_bytes} bytes of JSON with {settings.fe
 inference meanwhile and delivers it to a real Apache Kafka. Figures are medians over the rounds, with the least and the
 greatest; ratios and what is added are of the same round. CPU is the kernel's own accounting of the processes.
 """
-    return "\n".join([head, *_subjects(found), "", *_bounds(found), "", *_cost(found), ""])
+    return "\n".join([head, *_subjects(found), "", *_bounds(found), "", *cost_table(found.cost), ""])
 
 
 def _subjects(found: Results) -> Iterator[str]:
@@ -159,14 +167,15 @@ def _bounds(found: Results) -> Iterator[str]:
         yield f"| {bound.figure} | {_number(bound.value)} | {must} | {aim} | {bound.meets} |"
 
 
-def _cost(found: Results) -> Iterator[str]:
-    processes = list(dict.fromkeys(name for cost in found.cost for name in cost.cpu_seconds_per_million))
-    yield "| CPU seconds per million requests, to a measured event | " + " | ".join(processes) + " |"
-    yield "|---" * (len(processes) + 1) + "|"
-    for cost in found.cost:
-        how = "one worker at its limit" if cost.load == "saturation" else "a constant rate"
-        cells = [f"{cost.cpu_seconds_per_million.get(name, 0.0):.1f}" for name in processes]
-        yield f"| {how}, {cost.requests_per_second:,.0f} requests/s | " + " | ".join(cells) + " |"
+def cost_table(cost: Sequence[Cost]) -> Iterator[str]:
+    """What a million requests cost, ready for the README."""
+    how = {"pace": "at", "saturation": "one worker at its limit,"}
+    loads = [f"{how[one.load]} {one.requests_per_second:,.0f} requests/s" for one in cost]
+    yield "| CPU seconds per million requests | " + " | ".join(loads) + " |"
+    yield "|---" * (len(loads) + 1) + "|"
+    for process in dict.fromkeys(name for one in cost for name in one.cpu_seconds_per_million):
+        cells = [f"{one.cpu_seconds_per_million[process]:.1f}" for one in cost]
+        yield f"| {PROCESSES.get(process, process)} | " + " | ".join(cells) + " |"
 
 
 def _shown(spread: Spread | None) -> str:
