@@ -6,6 +6,7 @@ import sys
 
 from configuration import load
 from configuration.ahead import slips, without_effect
+from configuration.files import check_files
 from configuration.option import parser
 from reference.profile import load_for
 
@@ -16,6 +17,7 @@ def main(arguments: list[str]) -> int:
     configuration = load(options.config)
     for index, model in enumerate(configuration.models):
         load_for(model, index)
+    check_files(configuration)
     for line in (*slips(configuration), *without_effect(configuration)):
         sys.stdout.write(f"{options.config}: note: {line}\n")
     models = ", ".join(model.name for model in configuration.models)

@@ -1,17 +1,20 @@
 """The one YAML file of all parts: strict, whole or not at all, and its mistakes told with path, rule and value.
 
-A leaf: `sections` and `model` hold the settings and their defaults, `reading` turns a file into them.
+A leaf: `sections`, `model` and `target` hold the settings and their defaults, `reading` turns a file into them.
 """
 
-from configuration.model import Capture, Drift, Inference, Mirror, Model, Target, Tenant, Window
+from configuration.model import Capture, Drift, Inference, Mirror, Model, Tenant, Window
 from configuration.reading import convert_resolved, load, resolved_document
 from configuration.sections import Configuration, Exporter, Kafka, Limits, Proxy
+from configuration.target import Breaker, Fallback, Target, TargetTls
 
 __all__ = [
+    "Breaker",
     "Capture",
     "Configuration",
     "Drift",
     "Exporter",
+    "Fallback",
     "Inference",
     "Kafka",
     "Limits",
@@ -19,6 +22,7 @@ __all__ = [
     "Model",
     "Proxy",
     "Target",
+    "TargetTls",
     "Tenant",
     "Window",
     "convert_resolved",

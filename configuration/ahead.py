@@ -43,17 +43,8 @@ def _paths(configuration: Configuration) -> Iterator[str]:
 
 
 def _model_settings(model: Model) -> Iterator[str]:
-    if model.fallback is not None:
-        yield "fallback"
     if model.stable is not None:
         yield "stable"
-    for version, target in model.targets.items():
-        if target.probe is not None:
-            yield f"targets.{version}.probe"
-    mirror = type(model.mirror)()
-    for field in ("after", "budget", "deduplicate"):
-        if getattr(model.mirror, field) != getattr(mirror, field):
-            yield f"mirror.{field}"
     for field in ("pairs", "labels"):
         if getattr(model, field) != type(getattr(model, field))():
             yield field

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Final, Literal
 
 import msgspec
 
-from configuration.rules import Section, between, named
+from configuration.rules import HEADER_NAME, Section, between, named
 from configuration.shown import shown
+from configuration.target import Breaker, Fallback, Target
 from configuration.units import Duration, Size
 
-_URL = re.compile(r"[!-~]+")  # visible ASCII: urlsplit would drop a line break in silence
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+MAX_HELD_BYTES: Final = Size(64 * 1024 * 1024)
+"""What a worker keeps at most for all clones together; a body above it could never be cloned."""
 
 
 class Inference(Section, frozen=True):
@@ -31,44 +31,6 @@ class Inference(Section, frozen=True):
                 raise ValueError(f"paths must begin with /, got {shown(path)}")
 
 
-class Probe(Section, frozen=True):
-    """A recorded request, and the JSON schema that the answer must fit."""
-
-    request: str
-    schema: str
-
-
-class Breaker(Section, frozen=True):
-    """When calls that fail are made no more: at `failures` of the last `calls`, for `open_for`; then one tries."""
-
-    calls: int = 20
-    failures: int = 10
-    open_for: Duration = Duration(5)
-
-    def __post_init__(self) -> None:
-        between(self, "calls", 1, 10_000)
-        between(self, "failures", 1, self.calls)
-        between(self, "open_for", 0.001, 3600)
-
-
-class Target(Section, frozen=True):
-    """One version of the model; `timeout` is the longest wait for its answer's head, and then between pieces of it."""
-
-    url: str
-    timeout: Duration = Duration(30)
-    probe: Probe | None = None
-
-    def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-            usable = _URL.fullmatch(self.url) and parts.scheme == "http" and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError(f"url must be like http://host:port or http://host:port/path, got {shown(self.url)}")
-        between(self, "timeout", 0.001, 3600)
-
-
 class Budget(Section, frozen=True):
     """What clones may cost a day."""
 
@@ -77,6 +39,28 @@ class Budget(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.requests_per_day is not None and self.requests_per_day < 0:
             raise ValueError(f"requests_per_day must be 0 or more, got {shown(self.requests_per_day)}")
+
+
+_WRITTEN_BY_THE_PROXY = frozenset(
+    {
+        "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive",
+        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "x-request-id", "x-shadow",
+        "x-shadowdrift-clone",
+    }
+)  # fmt: skip
+
+
+class Credentials(Section, frozen=True):
+    """What the shadow is shown in place of the client's credentials; the value stands in a file of its own."""
+
+    value_file: str
+    header: str = "Authorization"
+
+    def __post_init__(self) -> None:
+        if not HEADER_NAME.fullmatch(self.header):
+            raise ValueError(f"header must be the name of a header, got {shown(self.header)}")
+        if self.header.lower() in _WRITTEN_BY_THE_PROXY:
+            raise ValueError(f"header must not be one that frames or marks a clone, got {shown(self.header)}")
 
 
 class Mirror(Section, frozen=True):
@@ -92,13 +76,18 @@ class Mirror(Section, frozen=True):
     headers: tuple[str, ...] = ()
     budget: Budget = Budget()
     deduplicate: Duration | None = None
+    credentials: Credentials | None = None
+    breaker: Breaker = Breaker()
 
     def __post_init__(self) -> None:
         between(self, "fraction", 0, 1)
         between(self, "timeout", 0.001, 3600)
         between(self, "max_in_flight", 1, 10_000)
+        between(self, "max_body_bytes", 0, MAX_HELD_BYTES)
+        if self.deduplicate is not None:
+            between(self, "deduplicate", 0.001, 86_400)
         for header in self.headers:
-            if not _HEADER_NAME.fullmatch(header):
+            if not HEADER_NAME.fullmatch(header):
                 raise ValueError(f"headers must be names of headers, got {shown(header)}")
 
 
@@ -121,7 +110,7 @@ class Tenant(Section, frozen=True):
     thresholds: dict[str, dict[Literal["moderate", "large", "severe"], float]] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not _HEADER_NAME.fullmatch(self.header):
+        if not HEADER_NAME.fullmatch(self.header):
             raise ValueError(f"header must be the name of a header, got {shown(self.header)}")
         for name in self.allow:
             named("allow", name)
@@ -194,7 +183,7 @@ class Model(Section, frozen=True):
     production: str
     path_prefix: str = "/"
     inference: Inference = Inference()
-    fallback: dict[str, Any] | None = None
+    fallback: Fallback | None = None
     shadow: str | None = None
     stable: str | None = None
     mirror: Mirror = Mirror()
@@ -222,3 +211,8 @@ class Model(Section, frozen=True):
             version = getattr(self, role)
             if (version is not None or role == "production") and version not in self.targets:
                 raise ValueError(f"{role} must be one of the targets ({', '.join(self.targets)}), got {shown(version)}")
+        if self.fallback is not None and self.fallback.target not in {None, *self.targets}:
+            raise ValueError(
+                f"fallback.target must be one of the targets ({', '.join(self.targets)}), "
+                f"got {shown(self.fallback.target)}"
+            )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -15,6 +15,7 @@ import yaml
 from configuration.model import Model
 from configuration.sections import Configuration, Kafka
 from configuration.shown import cut, one_line, shown
+from configuration.target import Target
 from configuration.units import Duration, Size, parse_duration, parse_size
 from lifecycle.refusal import Refusal
 
@@ -28,6 +29,8 @@ _TIMESTAMP_TAG: Final = "tag:yaml.org,2002:timestamp"
 _MOST_DIGITS: Final = 100
 _MOST_VALUES: Final = 100_000
 """What anchors may unfold to: a few lines of them could otherwise stand for a billion values."""
+_TLS_FILES: Final = ("ca_file", "certificate_file", "key_file")
+_Named = TypeVar("_Named", bound=msgspec.Struct | None)
 _TYPE_WORDS: Final = {
     "object": "a mapping",
     "array": "a list",
@@ -109,30 +112,34 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
     def absolute(path: str | None) -> str | None:
         return None if path is None else str(directory / path)
 
+    def within(section: _Named, *fields: str) -> _Named:
+        if section is None:
+            return section
+        return msgspec.structs.replace(section, **{field: absolute(getattr(section, field)) for field in fields})
+
+    def target(section: Target) -> Target:
+        probe, tls = within(section.probe, "request", "schema"), within(section.tls, *_TLS_FILES)
+        return msgspec.structs.replace(section, probe=probe, tls=tls)
+
     def model(section: Model) -> Model:
-        return msgspec.structs.replace(section, reference=absolute(section.reference))
+        mirror = section.mirror
+        return msgspec.structs.replace(
+            within(section, "reference"),
+            targets={version: target(found) for version, found in section.targets.items()},
+            fallback=within(section.fallback, "body_file"),
+            mirror=msgspec.structs.replace(mirror, credentials=within(mirror.credentials, "value_file")),
+        )
 
     kafka = configuration.kafka
     if isinstance(kafka, Kafka):
-        tls, sasl = kafka.tls, kafka.sasl
-        if tls is not None:
-            tls = msgspec.structs.replace(
-                tls,
-                ca_file=absolute(tls.ca_file),
-                certificate_file=absolute(tls.certificate_file),
-                key_file=absolute(tls.key_file),
-            )
-        if sasl is not None:
-            sasl = msgspec.structs.replace(sasl, password_file=absolute(sasl.password_file))
+        tls, sasl = within(kafka.tls, *_TLS_FILES), within(kafka.sasl, "password_file")
         kafka = msgspec.structs.replace(kafka, tls=tls, sasl=sasl)
     return msgspec.structs.replace(
         configuration,
         kafka=kafka,
         state_dir=absolute(configuration.state_dir),
-        proxy=msgspec.structs.replace(configuration.proxy, token_file=absolute(configuration.proxy.token_file)),
-        exporter=msgspec.structs.replace(
-            configuration.exporter, token_file=absolute(configuration.exporter.token_file)
-        ),
+        proxy=within(configuration.proxy, "token_file"),
+        exporter=within(configuration.exporter, "token_file"),
         models=tuple(model(section) for section in configuration.models),
     )
 
@@ -263,7 +270,11 @@ def _place(location: str, document: Any) -> tuple[str, Any, Any]:
             section = next(option for option in options if field in _types(option))
             path, value, kind = _join(path, field), value[field], _types(section)[field]
         elif index:
-            path, value, kind = f"{path}[{index}]", value[int(index)], get_args(options[0])[0]
+            path, value, kind = (
+                f"{path}[{index}]",
+                value[int(index)],
+                get_args(next(option for option in options if get_origin(option) is tuple))[0],
+            )
         elif some:
             kind = get_args(next(option for option in options if get_origin(option) is dict))[1]
             key = next((key for key in value if _wrong(value[key], kind)), None)

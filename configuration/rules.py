@@ -12,6 +12,7 @@ import msgspec
 from configuration.shown import shown
 from configuration.units import Address, parse_address
 
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

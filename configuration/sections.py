@@ -6,20 +6,8 @@ from typing import Literal
 
 from configuration.model import Model
 from configuration.rules import Section, address, between, guarded
-from configuration.shown import shown
+from configuration.target import Tls
 from configuration.units import Duration, Size
-
-
-class Tls(Section, frozen=True):
-    """How brokers prove who they are, and we to them; without `ca_file` the system's authorities are trusted."""
-
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.key_file is not None and self.certificate_file is None:
-            raise ValueError(f"certificate_file must be set beside key_file, got {shown(self.certificate_file)}")
 
 
 class Sasl(Section, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal
 
-from configuration.model import Breaker as Settings
+from configuration import Breaker as Settings
 
 State = Literal["closed", "open", "half_open"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections import deque
@@ -13,14 +14,24 @@ from typing import Final
 import httptools
 
 from proxy.exchange import Exchange
-from proxy.heads import CHUNKED, Headers, RefusedError, error_bytes, read_request_head
+from proxy.heads import Headers, RefusedError, RequestHead, read_request_head
 from proxy.plane import Plane
+from proxy.tunnel import Tunnel
+from proxy.upstream import UpstreamConnection
+from proxy.wire import error_bytes, request_bytes
 
 HEAD_SECONDS: Final = 10.0
 """How long a request's head may take from its first byte."""
 
 BODY_SECONDS: Final = 30.0
-"""How long a request's body may stand still."""
+"""How long a request's body may stand still, and how far it may lag behind `BODY_BYTES_PER_SECOND`."""
+
+BODY_BYTES_PER_SECOND: Final = 512
+"""What a body must come at on the average, or a client that sends a byte now and then would hold on for ever."""
+
+HALF_CLOSED_SECONDS: Final = 1.0
+"""How long a client that sends no more is given its answer. It may have closed its sending half alone; mostly it is
+gone, and only an answer that is written to it would show that."""
 
 IDLE_SECONDS: Final = 75.0
 """How long a connection may wait for its next request."""
@@ -40,6 +51,8 @@ READ_AHEAD: Final = 8
 
 MAX_PIPELINE: Final = 256
 """How many requests may be in hand at once: one read can bring thousands."""
+
+_METHOD: Final = re.compile(rb"[A-Z]{1,32} (?:/|\*|https?://)")
 
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -64,8 +77,14 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._headers: Headers = []
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
+        self._head_bytes = 0  # what was read since the head began, and so at least its size
         self._in_head = False
+        self._interrupted = False  # the parser has stopped behind a head that asks for another protocol
+        self._muted = False  # the parser is given a head that has been taken in already
+        self._behind_upgrade = b""  # what came behind a request whose model may switch protocols
         self._body_size = 0
+        self._body_due = 0.0  # when the body must be as long as it is, at the least pace
+        self._half_closed_until = 0.0
         self._pauses: set[str] = set()
         self._closing = False  # nothing more is parsed
         self._lingering_until = 0.0  # once the last answer is written: when it ends at the latest
@@ -90,25 +109,67 @@ class ClientConnection(asyncio.Protocol):
             if isinstance(pending, Exchange):
                 pending.client_gone()
 
-    def eof_received(self) -> None:
-        """A client that closes its sending half is gone, as nginx sees it too: asyncio closes the transport."""
+    def eof_received(self) -> bool:
+        """The client sends no more: it is gone, or it still waits for the answers to what it has sent whole."""
+        if not self._pipeline or self._reading is not None or self._closing or self._behind_upgrade:
+            return False
+        self._half_closed_until = monotonic() + HALF_CLOSED_SECONDS
+        return True
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
             self._deadline = min(monotonic() + LINGER_SECONDS, self._lingering_until)
             return
-        self._held_bytes += len(data)
+        size = len(data)
+        self._held_bytes += size
+        self._head_bytes = size + self._head_bytes if self._in_head else size
         if self._reading is not None:
-            self._deadline = monotonic() + BODY_SECONDS
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._refuse(_cause(error))
+            at_least = self._body_due + self._body_size / BODY_BYTES_PER_SECOND
+            self._deadline = min(self._plane.now + BODY_SECONDS, at_least)
+        self._feed(data)
+        if self._pipeline:
+            first = self._pipeline[0]
+            if isinstance(first, Exchange):
+                first.proceed()  # with all that one read brought, in one write
+            if len(self._pipeline) > READ_AHEAD:
+                self._pause("pipeline", True)
         if self._held_bytes > self._plane.header_bytes:
             # The parser shows a header (or a trailer) when it is whole; until then, this bounds what it holds.
             self._refuse(_head_too_large())
-        if len(self._pipeline) > READ_AHEAD:
-            self._pause("pipeline", True)
+        elif self._in_head and self._target and data.endswith(b"\n") and self._parser.get_http_version() < "1":
+            # A request line of HTTP/0.9 is a whole request, after which nothing more would come.
+            self._refuse(RefusedError(400, "bad_request", "the HTTP version must be 1.0 or 1.1"))
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._after_upgrade(data[stop.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse(_cause(error, data))
+
+    def _after_upgrade(self, rest: bytes) -> None:
+        """The parser leaves off behind a head that asks for another protocol, whether or not it has a body."""
+        self._interrupted = False
+        exchange = self._reading
+        if exchange is None:
+            return
+        if exchange.head.websocket:
+            self._reading = None
+            self._behind_upgrade = rest
+            self._pause("upgrade", True)  # until the model has said whether it switches
+            exchange.body_complete()
+            return
+        # Declined: the request is an ordinary one, and its body is read by a parser that is told its framing alone.
+        self._parser = httptools.HttpRequestParser(self)
+        self._muted = True
+        self._parser.feed_data(request_bytes(b"POST", b"/", b"-", [], exchange.head.length or 0))
+        self._muted = False
+        self._in_head = False
+        if exchange.head.length is None:
+            self.on_message_complete()
+        if rest:
+            self._feed(rest)
 
     def pause_writing(self) -> None:
         self._answer_paused(True)
@@ -130,37 +191,44 @@ class ClientConnection(asyncio.Protocol):
         self._in_head = True
         self._held_bytes = 0
         if not self._pipeline:
-            self._deadline = monotonic() + HEAD_SECONDS
+            self._deadline = self._plane.now + HEAD_SECONDS
 
     def on_url(self, part: bytes) -> None:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers are not passed on, and must not be taken for headers
+        if self._in_head:
             self._headers.append((name, value.rstrip(b" \t")))
+        elif self._reading is not None:
+            self._reading.trailer(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
+        if self._muted:
+            return
         plane, parser = self._plane, self._parser
-        size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-        if size > plane.header_bytes:
-            raise _head_too_large()
+        if self._head_bytes > plane.header_bytes:  # or it cannot be too large
+            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+            if size > plane.header_bytes:
+                raise _head_too_large()
         version = parser.get_http_version()
         head = read_request_head(parser.get_method(), self._target, version, self._headers)
-        limit = plane.body_bytes
-        if limit is not None and head.length is not None and head.length > limit:
-            raise RefusedError(413, "body_too_large", "the request's body is too large")
+        self._check(head)
         plan = plane.plans.of(head.path)
-        if len(self._pipeline) >= MAX_PIPELINE:
-            raise RefusedError(400, "bad_request", "too many requests at once; wait for answers")
         self.understands_chunks = version == "1.1"
         keeps = version == "1.1" and parser.should_keep_alive() and not plane.draining
         self._in_head = False
         self._held_bytes = 0
+        self._interrupted = head.upgrade and parser.should_upgrade()
         exchange = self._reading = Exchange(self, plane, plan, head, keeps)
-        self._deadline = monotonic() + BODY_SECONDS
+        self._deadline = self._body_due = plane.now + BODY_SECONDS
         self._pipeline.append(exchange)
-        if len(self._pipeline) == 1:
-            exchange.start()
+
+    def _check(self, head: RequestHead) -> None:
+        limit = self._plane.body_bytes
+        if limit is not None and head.length is not None and head.length > limit:
+            raise RefusedError(413, "body_too_large", "the request's body is too large")
+        if len(self._pipeline) >= MAX_PIPELINE:
+            raise RefusedError(400, "bad_request", "too many requests at once; wait for answers")
 
     def on_body(self, data: bytes) -> None:
         self._held_bytes = 0
@@ -169,12 +237,14 @@ class ClientConnection(asyncio.Protocol):
             return
         self._body_size += len(data)
         limit = self._plane.body_bytes
-        if limit is not None and self._body_size > limit and exchange.head.length == CHUNKED:
+        if limit is not None and self._body_size > limit:
             raise RefusedError(413, "body_too_large", "the request's body is too large")
         exchange.body(data)
 
     def on_message_complete(self) -> None:
         self._held_bytes = 0
+        if self._interrupted:  # the parser leaves off here, and the body is still to come
+            return
         exchange, self._reading = self._reading, None
         if exchange is not None and not exchange.ended:
             exchange.body_complete()
@@ -201,6 +271,14 @@ class ClientConnection(asyncio.Protocol):
         self.write(error_bytes(status, text, with_body=with_body, exchange_id=exchange.id.encode()))
         exchange.client_keeps = False
 
+    def tunnel(self, connection: UpstreamConnection, from_upstream: bytes) -> None:
+        """The model has switched protocols: from here on, bytes pass unread."""
+        self._pipeline.clear()
+        self._closing = True
+        tunnel = Tunnel(self._plane, self._transport, connection)
+        self._plane.closed(self)
+        tunnel.start(self._behind_upgrade, from_upstream)
+
     def cut(self) -> None:
         """End an answer that cannot be finished by a reset, so that it never looks complete, even without a length."""
         self._closing = True
@@ -216,12 +294,17 @@ class ClientConnection(asyncio.Protocol):
         self._pipeline.popleft()
         if self._transport.is_closing():
             return
-        self._pause("upstream", False)
+        if self._pauses:
+            self._pause("upstream", False)
+            self._pause("upgrade", False)
         unfinished = self._reading is exchange
-        if unfinished or not exchange.client_keeps:
+        if unfinished or not exchange.client_keeps or (self._half_closed_until and not self._pipeline):
             self._close(linger=unfinished or bool(self._pipeline))
             return
-        self._deadline = monotonic() + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
+        if self._behind_upgrade:  # the model has not switched protocols
+            rest, self._behind_upgrade = self._behind_upgrade, b""
+            self._plane.loop.call_soon(self.data_received, rest)
+        self._deadline = self._plane.now + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
         if self._plane.draining and not self._pipeline and not self._in_head:
             self._close(linger=False)
         elif self._pipeline:
@@ -232,7 +315,7 @@ class ClientConnection(asyncio.Protocol):
         if len(self._pipeline) <= READ_AHEAD:
             self._pause("pipeline", False)
         if isinstance(following, Exchange):
-            following.start()
+            following.proceed()
         else:
             self._answer_refusal(following)
 
@@ -287,6 +370,7 @@ class ClientConnection(asyncio.Protocol):
             if self._pauses:
                 self._transport.pause_reading()
             else:
+                self._body_due = self._plane.now + BODY_SECONDS - self._body_size / BODY_BYTES_PER_SECOND
                 self._transport.resume_reading()
 
     def expire(self, now: float) -> None:
@@ -295,6 +379,8 @@ class ClientConnection(asyncio.Protocol):
         if self._lingering_until:
             if self._deadline <= now:
                 self._transport.abort()
+        elif self._half_closed_until and self._half_closed_until <= now:
+            self._transport.abort()
         elif self._reading is not None and not self._pauses:
             if self._deadline <= now:
                 self._refuse(RefusedError(408, "slow_request", "the request took too long to arrive"))
@@ -321,8 +407,10 @@ def _head_too_large() -> RefusedError:
     return RefusedError(431, "head_too_large", "the request's head is too large")
 
 
-def _cause(error: httptools.HttpParserError) -> RefusedError:
-    """What a callback of ours raised, or the parser's own complaint."""
+def _cause(error: httptools.HttpParserError, data: bytes) -> RefusedError:
+    """What a callback of ours raised, or the parser's own complaint about this read."""
     if isinstance(error.__context__, RefusedError):
         return error.__context__
+    if isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(data):
+        return RefusedError(501, "not_implemented", "this method is not known here")
     return RefusedError(400, "bad_request", "this is not a valid HTTP/1.1 request")

@@ -21,9 +21,14 @@ class DataPlane(Plane):
     """The plane with its clients and its clock."""
 
     def __init__(
-        self, configuration: Configuration, keys: Keys, counters: Counters, loop: asyncio.AbstractEventLoop
+        self,
+        configuration: Configuration,
+        keys: Keys,
+        counters: Counters,
+        loop: asyncio.AbstractEventLoop,
+        worker: int = 0,
     ) -> None:
-        super().__init__(configuration, keys, counters, loop)
+        super().__init__(configuration, keys, counters, loop, worker)
         self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def connection(self) -> ClientConnection:
@@ -31,14 +36,12 @@ class DataPlane(Plane):
         return ClientConnection(self)
 
     def _sweep(self) -> None:
-        now = monotonic()
+        now = self.now = monotonic()
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)
         for plan in self.plans.all:
-            plan.production.close_idle(now)
-            if plan.shadow is not None:
-                plan.shadow.close_idle(now)
+            plan.close_idle(now)
         self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def drain(self, within: float) -> None:
@@ -59,8 +62,6 @@ class DataPlane(Plane):
                 await self.empty.wait()
         self._timer.cancel()
         for plan in self.plans.all:
-            plan.production.close()
-            if plan.shadow is not None:
-                plan.shadow.close()
+            plan.close()
         await self.capture.close(within=max(1.0, deadline - self.loop.time()))
         self.counters.publish()

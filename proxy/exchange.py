@@ -7,19 +7,25 @@ from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
-from proxy.heads import CHUNKED, LAST_CHUNK, AnswerHead, RequestHead, answer_bytes, chunk, request_bytes
-from proxy.plan import Plan
+from proxy.fallback import FixedAnswer
+from proxy.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
+from proxy.layout import FallbackReason
+from proxy.plan import REPLAY_BYTES, Plan
 from proxy.plane import Plane
 from proxy.record import captured
+from proxy.shadow import CLONE_MARK
 from proxy.upstream import Failure, UpstreamConnection
-
-REPLAY_BYTES: Final = 64 * 1024
-"""How much of a body is kept to send it again on a fresh connection."""
+from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
 
 UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
 
+_TO_WEBSOCKET: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+
 _NO_BODY: Final = frozenset({204, 304})
+
+_NOT_SERVED: Final = frozenset({502, 503, 504})
+"""Answers that a breaker takes for failures; they are passed on as they came."""
 
 
 class Client(Protocol):
@@ -40,6 +46,9 @@ class Client(Protocol):
     def answer_error(self, status: int, reason: str, text: str, exchange: Exchange) -> None:
         """Answer instead of the model."""
 
+    def tunnel(self, connection: UpstreamConnection, from_upstream: bytes) -> None:
+        """Let bytes pass both ways unread from now on."""
+
     def cut(self) -> None:
         """End the answer so that it never looks complete."""
 
@@ -50,8 +59,9 @@ class Client(Protocol):
 class Exchange:
     """One request and its answer.
 
-    The client's connection feeds it (`body`, `body_complete`, `client_gone`, `expire`), the upstream answers it (the
-    methods of `upstream.Caller`). It ends in `_end`, once, whatever happened.
+    The client's connection feeds it (`body`, `body_complete`, and after each read `proceed`; `client_gone`, `expire`),
+    the upstream answers it (the methods of `upstream.Caller`). What one read of either side brings leaves in one write:
+    system calls are most of what a request costs. It ends in `_end`, once, whatever happened.
     """
 
     __slots__ = (
@@ -61,17 +71,25 @@ class Exchange:
         "_body",
         "_body_done",
         "_body_size",
+        "_candidate",
         "_captured",
         "_client",
         "_connection",
+        "_fallen_back",
         "_first_byte",
+        "_fixed",
+        "_forgot",
+        "_id_bytes",
         "_keep_bytes",
+        "_out",
         "_plane",
         "_rechunk",
         "_retried",
         "_started",
+        "_trailers",
+        "_underway",
+        "_unsent",
         "abandoned",
-        "chosen",
         "client_keeps",
         "deadline",
         "ended",
@@ -80,6 +98,7 @@ class Exchange:
         "inference",
         "plan",
         "request_id",
+        "serving",
         "time",
     )
 
@@ -90,66 +109,98 @@ class Exchange:
         self.head = head
         self.client_keeps = keeps
         self.id = new_id()
-        self.request_id = head.request_id or self.id.encode()
+        self._id_bytes = self.id.encode()
+        self.request_id = head.request_id or self._id_bytes
         self.time = time()
         self._started = monotonic()
-        self.deadline = self._started + plan.timeout
+        self.serving = serving = plan.route(self.request_id)
+        self.deadline = self._started + serving.timeout
         self.ended = False
         self.abandoned = False
-        self.inference = plan.is_inference(head)
+        self.inference = plan.is_inference(head) and not head.websocket
         position = plane.sampler.position(self.request_id) if self.inference else 0
-        self.chosen = self.inference and plan.chosen(head, position)
-        self._captured = self.inference and (self.chosen or position < plan.capture_threshold)
-        self._keep_bytes = max(
-            REPLAY_BYTES,
-            plan.model.mirror.max_body_bytes if self.chosen else 0,
-            plan.model.capture.max_bytes if self._captured else 0,
-        )
+        chosen = self.inference and plan.chosen(head, position)
+        self._captured = self.inference and (chosen or position < plan.capture_threshold)
+        self._candidate = plane.mirror.choose(plan, serving.version, head.length) if chosen else None
+        waits = self._candidate is not None and self._candidate.waits
+        self._keep_bytes = plan.bytes_kept(waits=waits, captured=self._captured) if self.inference else REPLAY_BYTES
         self._body: list[bytes] = []
         self._body_size = 0
         self._body_done = head.length is None
+        self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
+        self._trailers: Headers = []  # of the request, then of the answer
+        self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
+        self._forgot = False  # whether a piece of the body is gone, so that it cannot be sent again
+        self._fallen_back = False
+        self._fixed: FixedAnswer | None = None  # answered once the request is read
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
         self._first_byte = 0.0
         self._rechunk = False
+        self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
         if self.inference:
-            plane.counters.cells[plan.places.in_flight] += 1
+            plane.counters.cells[serving.places.in_flight] += 1
             plane.counters.changed()
-        if self.chosen:
-            plane.mirror.choose(plan)
 
     @property
     def begun(self) -> bool:
         """Whether the client has the answer's head already."""
         return self._answer_head is not None
 
-    def start(self) -> None:
-        """Ask for a connection: it is this exchange's turn."""
-        self._touch()
-        self.plan.production.acquire(self)
-
     # From the client.
+
+    def proceed(self) -> None:
+        """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
+        if not self._underway:
+            self._underway = True
+            self._begin()
+        elif self._connection is not None and not self.ended:
+            self._send(self._connection)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
+            self._settle("ok")
+            self._keep_less()
+
+    def _begin(self) -> None:
+        self.deadline = self._plane.now + self.serving.timeout
+        if self.inference and self.plan.guarded:
+            obstacle = self.plan.obstacle(self.serving, monotonic())
+            if obstacle is not None:
+                if not self._fall_back(obstacle):
+                    self._client.answer_error(503, "paused", "the model is paused", self)
+                    self._end("error", 503)
+                return
+        self.serving.pool.acquire(self)
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body."""
         self._body_size += len(data)
-        self._touch()
-        if self._connection is not None:
-            self._connection.write(chunk(data) if self.head.length == CHUNKED else data)
+        self.deadline = self._plane.now + self.serving.timeout
+        self._unsent.append(data)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
+            self._keep_less()
         if self._body_size <= self._keep_bytes or self._connection is None:
             self._body.append(data)
+        else:
+            self._forgot = True
         if self._connection is None and self._body_size > UNSENT_BYTES:
             self._client.pause_request(True)
+
+    def trailer(self, name: bytes, value: bytes) -> None:
+        """A header behind the request's chunked body."""
+        if may_trail(name) and not self.plan.names_tenants(name):
+            self._trailers.append((name, value))
 
     def body_complete(self) -> None:
         """The request is whole."""
         self._body_done = True
-        self._touch()
-        if self._connection is not None:
-            self._finish_request(self._connection)
+        self.deadline = self._plane.now + self.serving.timeout
+        if self._fixed is not None:
+            self._answer_fixed(self._fixed)
 
     def client_gone(self) -> None:
         """The client has closed its connection, or broken the protocol in the middle of its request."""
@@ -157,12 +208,17 @@ class Exchange:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._answer_head is None:
+        if self._answer_head is not None and self._client.reads_slowly:
+            self._client.cut()
+            self._end("client_closed")
+            return
+        self._note(failed=True)
+        if self._answer_head is not None:
+            self._client.cut()
+            self._end("timeout")
+        elif not self._fall_back("timeout"):
             self._client.answer_error(504, "upstream_timeout", "the model did not answer in time", self)
             self._end("timeout", 504)
-        else:
-            self._client.cut()
-            self._end("client_closed" if self._client.reads_slowly else "timeout")
 
     def pause_answer(self, paused: bool) -> None:
         """The client is slow to read (or has caught up)."""
@@ -177,37 +233,55 @@ class Exchange:
             connection.discard()
             return
         self._connection = connection
-        head, pool = self.head, self.plan.production
-        connection.begin(self, head.method)
+        head, address = self.head, connection.address
+        connection.begin(self, head.method, may_switch=head.websocket)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
+        if head.clone_mark and self.plan.model.mirror.trust_header:  # so that no proxy further on clones it either
+            forwarded.append(CLONE_MARK)
         if head.expects_continue and not self._body_done:
             forwarded.append((b"Expect", b"100-continue"))
-        target = pool.base_path + head.path + head.query
-        connection.write(request_bytes(head.method, target, pool.authority, forwarded, head.length))
-        if self._body:
-            data = b"".join(self._body)
-            connection.write(chunk(data) if head.length == CHUNKED else data)
-        self._client.pause_request(False)
+        if head.websocket:
+            forwarded += _TO_WEBSOCKET
+        target = address.base_path + head.path + head.query
+        self._unsent = [data] if (data := b"".join(self._body)) else []
+        self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
+        if self._body_size > UNSENT_BYTES:
+            self._client.pause_request(False)
         if self._client.reads_slowly:
             connection.pause_answer(True)
-        if self._body_done:
-            self._finish_request(connection)
 
-    def _finish_request(self, connection: UpstreamConnection) -> None:
+    def _send(self, connection: UpstreamConnection, head: bytes = b"") -> None:
+        """Write what has come of the request and has not been written, in one go."""
+        data, self._unsent = b"".join(self._unsent), []
         if self.head.length == CHUNKED:
-            connection.write(LAST_CHUNK)
-        connection.request_done()
+            data = (chunk(data) if data else b"") + (last_chunk(self._trailers) if self._body_done else b"")
+        if head or data:
+            connection.write(head + data)
+        if self._body_done:
+            connection.request_done()
 
-    def answer_continues(self) -> None:
-        """Let the client go on with its body."""
-        if self.head.expects_continue:
-            self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def answer_interim(self, head: AnswerHead) -> None:
+        """Pass it on to who can read it; 100 Continue only to who waits for it."""
+        if head.status == 100:
+            if self.head.expects_continue:
+                self._client.write(CONTINUE)
+        elif self._client.understands_chunks:
+            self._client.write(interim_bytes(head))
+
+    def answer_switched(self, head: AnswerHead, data: bytes) -> None:
+        """The model speaks WebSocket from here on, and nobody listens in."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self.ended = self.abandoned = True
+        self._client.write(switching_bytes(head, self._id_bytes))
+        self._client.tunnel(connection, data)
 
     def answer_head(self, head: AnswerHead) -> None:
         """Pass the answer's head on, with the framing that this client understands."""
         self._answer_head = head
+        self._trailers = []
         self._first_byte = monotonic()
-        self.deadline = self._first_byte + self.plan.timeout
+        self.deadline = self._first_byte + self.serving.timeout
         length = head.length
         has_body = self.head.method != b"HEAD" and head.status not in _NO_BODY
         if has_body and (length is None or length == CHUNKED):
@@ -216,37 +290,56 @@ class Exchange:
         elif length == CHUNKED or head.status == 204:
             length = None
         self.client_keeps = self.client_keeps and self._body_done and (not has_body or length is not None)
-        self._client.write(answer_bytes(head, self.id.encode(), length, not self.client_keeps))
+        self._out.append(answer_bytes(head, self._id_bytes, length, not self.client_keeps))
 
     def answer_body(self, data: bytes) -> None:
         """Pass a piece on, and keep what is captured of it."""
-        self._touch()
-        self._client.write(chunk(data) if self._rechunk else data)
-        if self._captured and self._answer_size < self.plan.model.capture.max_bytes:
+        self.deadline = self._plane.now + self.serving.timeout
+        self._out.append(chunk(data) if self._rechunk else data)
+        if self._captured and self._answer_size < self.plan.captured_bytes:
             self._answer.append(data)
         self._answer_size += len(data)
 
+    def answer_trailer(self, name: bytes, value: bytes) -> None:
+        """Keep it for the end."""
+        if may_trail(name):
+            self._trailers.append((name, value))
+
+    def answer_so_far(self) -> None:
+        """One read of production's has been taken in: the client gets it now."""
+        out, self._out = self._out, []
+        if out:
+            self._client.write(out[0] if len(out) == 1 else b"".join(out))
+
     def answer_complete(self) -> None:
-        """The client has its answer; only now is anything else done."""
+        """The client gets the rest of its answer; only then is anything else done."""
+        self._connection = None  # it is the pool's again, and a slow reader must not pause it any more
         if self._rechunk:
-            self._client.write(LAST_CHUNK)
-        self._connection = None
+            self._out.append(last_chunk(self._trailers))
+        self.answer_so_far()
         assert self._answer_head is not None
         status = self._answer_head.status
-        self._end("ok" if 200 <= status < 300 else "error", status)
+        self._note(failed=status in _NOT_SERVED)
+        if self._fallen_back:
+            self._end("fallback", status)
+        else:
+            self._end("ok" if 200 <= status < 300 else "error", status)
 
     def answer_failed(self, failure: Failure) -> None:
         """Try once more where that is safe, else tell the client."""
         connection, self._connection = self._connection, None
-        if self._answer_head is not None:
-            self._client.cut()
-            self._end("truncated")
-        elif connection is not None and self._may_retry(connection):
+        if self._answer_head is None and connection is not None and self._may_retry(connection):
             self._retried = True
             self._plane.counters.cells[self.plan.retries] += 1
             self._plane.counters.changed()
-            self.plan.production.acquire(self, fresh=True)
-        else:
+            self.serving.pool.acquire(self, fresh=True)
+            return
+        self._note(failed=True)
+        if self._answer_head is not None:
+            self.answer_so_far()
+            self._client.cut()
+            self._end("truncated")
+        elif not self._fall_back("connect" if failure == "connect" else "reset"):
             self._client.answer_error(502, "upstream_failed", "the model cannot be reached", self)
             self._end("error", 502)
 
@@ -256,11 +349,72 @@ class Exchange:
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A kept connection that closed unanswered, and a request that memory still holds whole."""
-        whole = self._body_size <= self._keep_bytes
-        return connection.reused and not connection.answered and not self._retried and whole
+        return connection.reused and not connection.answered and not self._retried and not self._forgot
 
-    def _touch(self) -> None:
-        self.deadline = monotonic() + self.plan.timeout
+    def _note(self, *, failed: bool) -> None:
+        """Tell the breaker of the version that was asked what came of it."""
+        if self.inference and self.serving.breaker is not None and not self._fallen_back:
+            self.serving.note(self._plane.counters, monotonic(), failed=failed)
+
+    def _fall_back(self, reason: FallbackReason) -> bool:
+        """Let the fallback answer, if there is one and it can: the client has nothing yet, and memory the request."""
+        fallback = self.plan.fallback
+        if fallback is None or not self.inference or self._fallen_back:
+            return False
+        if self._forgot and fallback.answer is None:
+            return False
+        if not fallback.helps(self.serving) and reason != "paused":
+            return False
+        self._fallen_back = True
+        self.serving.pool.withdraw(self)
+        if self._connection is not None:
+            self._connection.discard()
+            self._connection = None
+        cells = self._plane.counters.cells
+        cells[fallback.places[reason]] += 1
+        if fallback.serving is not None:
+            cells[self.serving.places.in_flight] -= 1
+            cells[fallback.serving.places.in_flight] += 1
+            self.serving = fallback.serving
+            self._retried = False
+            self.deadline = self._plane.now + self.serving.timeout
+            self.serving.pool.acquire(self)
+        elif fallback.answer is not None:
+            self._client.pause_request(False)
+            if self._body_comes_soon():
+                self._fixed = fallback.answer
+            else:
+                self._answer_fixed(fallback.answer)
+        self._plane.counters.changed()
+        return True
+
+    def _body_comes_soon(self) -> bool:
+        """Whether to read the request to its end before it is answered, so that the client can keep its connection."""
+        length = self.head.length
+        small = length is not None and length != CHUNKED and length <= UNSENT_BYTES
+        return small and not self._body_done and not self.head.expects_continue
+
+    def _answer_fixed(self, answer: FixedAnswer) -> None:
+        self.answer_head(answer.head)
+        if self.head.method != b"HEAD":
+            self.answer_body(answer.body)
+        self.answer_complete()
+
+    def _keep_less(self) -> None:
+        """No clone needs the body any more: keep what a retry and the event do."""
+        self._keep_bytes = self.plan.bytes_kept(waits=False, captured=self._captured)
+        if self._body_size > self._keep_bytes and self._connection is not None:
+            self._body = [b"".join(self._body)[: self.plan.captured_bytes]] if self._captured else []
+            self._forgot = True
+
+    def _settle(self, outcome: Outcome) -> None:
+        """The candidate's time has come. Whatever is wrong with clones, the exchange goes on."""
+        assert self._candidate is not None
+        self._body = [b"".join(self._body)]
+        try:
+            self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
+        except Exception as error:
+            self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
 
     # The end.
 
@@ -280,7 +434,7 @@ class Exchange:
             self._client.exchange_ended(self)
 
     def _account(self, outcome: Outcome, status: int | None) -> None:
-        plane, places = self._plane, self.plan.places
+        plane, places = self._plane, self.serving.places
         latency = monotonic() - self._started
         cells = plane.counters.cells
         cells[places.in_flight] -= 1
@@ -289,10 +443,9 @@ class Exchange:
         if self._answer_head is not None:
             plane.counters.observe(places.first_byte, self._first_byte - self._started)
         plane.counters.changed()
-        request = b"".join(self._body) if self._body_size <= self._keep_bytes else None
-        sampled = False
-        if self.chosen:
-            sampled = plane.mirror.settle(self, outcome, request)
+        candidate = self._candidate
+        if candidate is not None and candidate.waits:
+            self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
         if self._captured:
             plane.capture.record(
                 captured(
@@ -301,9 +454,9 @@ class Exchange:
                     outcome,
                     status=status,
                     latency=latency,
-                    sampled=sampled,
+                    sampled=candidate is not None and candidate.accepted,
                     request=b"".join(self._body),
-                    request_whole=request is not None and self._body_done,
+                    request_whole=self._body_done and not self._forgot,
                     answer_head=self._answer_head,
                     answer=b"".join(self._answer),
                     answer_size=self._answer_size,

@@ -45,13 +45,19 @@ class ProxyMetrics(Collector):
         yield build
 
     def numbers(self) -> list[int]:
-        """The sum over all processes; `events_waiting` includes what is in the socket between them."""
+        """The sum over all processes; `events_waiting` includes what is in the socket between them.
+
+        What the emitter found in the spool was captured by an earlier run, and counts in this one from then on.
+        """
         emitter = self._shared.read(self._emitter_slot)
         workers = [self._shared.read(index) for index in range(self._emitter_slot)]
         total = [sum(cells) for cells in zip(emitter, *workers, strict=True)]
-        for labels, place in self._layout.series("events_waiting"):
-            handed = total[self._layout.place("events_handed", *labels)]
-            total[place] += handed - total[self._layout.place("events_received", *labels)]
+        for labels, place in self._layout.series("events_handed"):
+            total[self._layout.place("events_waiting", *labels)] += total[place]
+        for (_worker, model, role), place in self._layout.series("events_received"):
+            total[self._layout.place("events_waiting", model, role)] -= total[place]
+        for labels, place in self._layout.series("events_recovered"):
+            total[self._layout.place("events_captured_total", *labels)] += total[place]
         return total
 
     def _metric(self, family: Family, numbers: list[int]) -> Metric:

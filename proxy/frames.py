@@ -1,4 +1,7 @@
-"""What passes from worker to emitter: finished exchanges, in frames of four bytes of length and a msgpack list."""
+"""What passes from worker to emitter, in frames of four bytes of length and a msgpack body.
+
+The first frame of a stream is a `Hello`, every later one a batch of finished exchanges.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,14 @@ from events.inference import Outcome, Role
 
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """Above any frame that a worker writes; a greater length means that the stream is broken."""
+
+_LENGTH: Final = 4
+
+
+class Hello(msgspec.Struct, array_like=True):
+    """Whose stream it is: the worker's index, under which the emitter counts what it reads."""
+
+    worker: int
 
 
 class Captured(msgspec.Struct, array_like=True):
@@ -40,31 +51,48 @@ class Captured(msgspec.Struct, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Captured])
+_decode_hello = msgspec.msgpack.Decoder(Hello).decode
+_decode_batch = msgspec.msgpack.Decoder(list[Captured]).decode
+
+
+def encode_hello(worker: int) -> bytes:
+    """The frame that begins a stream."""
+    return _framed(_encoder.encode(Hello(worker)))
 
 
 def encode_frame(batch: list[Captured]) -> bytes:
     """One frame."""
-    body = _encoder.encode(batch)
-    return len(body).to_bytes(4, "big") + body
+    return _framed(_encoder.encode(batch))
+
+
+def _framed(body: bytes) -> bytes:
+    return len(body).to_bytes(_LENGTH, "big") + body
 
 
 class FrameReader:
-    """Cuts a byte stream into frames."""
+    """Cuts a byte stream into frames. What a writer that died left of its last one is never whole, and not read."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self.worker: int | None = None
+        """Whose stream it is, once the first frame has told."""
 
     def feed(self, data: bytes) -> Iterator[list[Captured]]:
         """The batches of every frame that is now whole. Raises ValueError on a broken stream."""
         self._buffer += data
         start = 0
-        while len(self._buffer) - start >= 4:
-            length = int.from_bytes(self._buffer[start : start + 4], "big")
+        while len(self._buffer) - start >= _LENGTH:
+            body = start + _LENGTH
+            length = int.from_bytes(self._buffer[start:body], "big")
             if length > MAX_FRAME_BYTES:
                 raise ValueError(f"a frame of {length} bytes")
-            if len(self._buffer) - start - 4 < length:
+            if len(self._buffer) - body < length:
                 break
-            yield _decoder.decode(memoryview(self._buffer)[start + 4 : start + 4 + length])
-            start += 4 + length
+            start = body + length
+            with memoryview(self._buffer)[body:start] as frame:
+                if self.worker is None:
+                    self.worker = _decode_hello(frame).worker
+                    continue
+                batch = _decode_batch(frame)
+            yield batch
         del self._buffer[:start]

@@ -1,18 +1,20 @@
-"""Heads of requests and answers: what is forwarded of them, and how it is written on the other leg.
+"""Heads of requests and answers: what is checked in them, and what of them is forwarded.
 
-Header names stay as they were sent; comparisons are made on their lower case.
+Header names stay as they were sent. What a name means here is looked up by the bytes that were sent, since the same few
+spellings come again and again.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final, TypeAlias
+
+import msgspec
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-# RFC 9110, 7.6.1: these belong to one connection. `content-length` is written anew with the framing.
+# RFC 9110, 7.6.1: these belong to one connection. `content-length` is written anew with the framing, and `trailer` is
+# passed on where trailers can follow.
 _HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
@@ -27,10 +29,41 @@ _HOP_BY_HOP: Final = frozenset(
         b"content-length",
     }
 )
-_NOT_FORWARDED: Final = _HOP_BY_HOP | {b"host", b"x-request-id", b"x-shadow", b"x-shadowdrift-clone"}
-_NOT_RETURNED: Final = _HOP_BY_HOP | {b"x-shadowdrift-id"}
+_NOTED_IN_REQUESTS: Final = _HOP_BY_HOP | {
+    b"host",
+    b"expect",
+    b"content-encoding",
+    b"x-request-id",
+    b"x-shadow",
+    b"x-shadowdrift-clone",
+}
+_PASSED_ON: Final = frozenset({b"content-encoding", b"date"})
+_NOTED_IN_ANSWERS: Final = _HOP_BY_HOP | _PASSED_ON | {b"x-shadowdrift-id"}
+
+# RFC 9110, 6.5.1: what frames, routes, authorises or describes a message stands before its body or not at all.
+_NO_TRAILERS: Final = (
+    _NOTED_IN_REQUESTS
+    | _NOTED_IN_ANSWERS
+    | {
+        b"authorization",
+        b"cache-control",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"forwarded",
+        b"max-forwards",
+        b"range",
+        b"set-cookie",
+        b"vary",
+        b"www-authenticate",
+    }
+)
+
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%\[\]:-]*")
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_REASON: Final = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
+_TARGET: Final = re.compile(rb"[\x21-\x7e]+")
+_SPELLINGS: Final = 2048
 
 CHUNKED: Final = -1
 """The framing of a body whose length is not known before its end."""
@@ -45,166 +78,236 @@ class RefusedError(Exception):
         self.reason = reason
 
 
-@dataclass(slots=True)
-class RequestHead:
+def _bad(text: str) -> RefusedError:
+    return RefusedError(400, "bad_request", text)
+
+
+class _Names(dict[bytes, bytes]):
+    """From a header's name as it was sent to its lower case where it is `noted`, to nothing where it is passed on."""
+
+    def __init__(self, noted: frozenset[bytes], *, strict: bool) -> None:
+        super().__init__()
+        self._noted = noted
+        self._strict = strict
+
+    def __missing__(self, name: bytes) -> bytes:
+        lower = name.lower()
+        noted = lower if lower in self._noted else b""
+        if self._strict and not noted and lower.replace(b"_", b"-") in self._noted:
+            # Servers behind CGI and WSGI cannot tell `Content_Length` from `Content-Length`.
+            raise _bad("a header must not be named like one of HTTP's own, with _ for -")
+        if len(self) < _SPELLINGS:
+            self[name] = noted
+        return noted
+
+
+_REQUEST_NAMES: Final = _Names(_NOTED_IN_REQUESTS, strict=True)
+_ANSWER_NAMES: Final = _Names(_NOTED_IN_ANSWERS, strict=False)
+
+
+class RequestHead(msgspec.Struct):
     """What the proxy needs to know of a request's head; `length` is None without a body, or CHUNKED."""
 
     method: bytes
     path: bytes
     query: bytes
-    forwarded: Headers
-    length: int | None
-    request_id: bytes | None
-    x_shadow: bytes | None
-    clone_mark: bool
-    expects_continue: bool
     headers: Headers
+    forwarded: Headers
+    length: int | None = None
+    request_id: bytes | None = None
+    x_shadow: bytes | None = None
+    clone_mark: bool = False
+    expects_continue: bool = False
+    trailer: tuple[bytes, bytes] | None = None
+    upgrade: bool = False
+    websocket: bool = False
+    encoded: bool = False
 
 
-def read_request_head(method: bytes, target: bytes, version: str, headers: Headers) -> RequestHead:
+def read_request_head(  # noqa: C901 - one loop on the hot path; what is rare is in functions of its own
+    method: bytes, target: bytes, version: str, headers: Headers
+) -> RequestHead:
     """Check a parsed request head and sort its headers. Raises `RefusedError`."""
-    if method == b"CONNECT":
-        raise RefusedError(501, "not_implemented", "CONNECT is not served here")
+    if method in {b"CONNECT", b"TRACE"}:
+        raise RefusedError(501, "not_implemented", "CONNECT and TRACE are not served here")
     if version not in {"1.1", "1.0"}:
-        raise RefusedError(400, "bad_request", "the HTTP version must be 1.0 or 1.1")
-    path, query = _path(target)
-    head = RequestHead(method, path, query, [], None, None, None, False, False, headers)
+        raise _bad("the HTTP version must be 1.0 or 1.1")
+    path, query = _path(method, target)
+    forwarded: Headers = []
+    head = RequestHead(method, path, query, headers, forwarded)
     hosts = 0
     named: frozenset[bytes] = frozenset()
-    for name, value in headers:
-        lower = name.lower()
-        if lower in _NOT_FORWARDED:
-            if lower == b"host":
-                hosts += 1
-                if not _HOST.fullmatch(value):
-                    raise RefusedError(400, "bad_request", "the Host header is not a host")
-            else:
-                named |= _note(head, lower, value)
-        elif lower == b"expect":
-            head.expects_continue = version == "1.1" and value.lower() == b"100-continue"
+    for pair in headers:
+        noted = _REQUEST_NAMES[pair[0]]
+        if not noted:
+            forwarded.append(pair)
+        elif noted == b"host":
+            hosts += 1
+            if not _HOST.fullmatch(pair[1]):
+                raise _bad("the Host header is not a host")
+        elif noted == b"content-length":
+            head.length = int(pair[1])
+        elif noted == b"connection":
+            named |= named_in_connection(pair[1])
         else:
-            head.forwarded.append((name, value))
-    _check_for_version(version, hosts, head.length)
+            _NOTES.get(noted, _drop)(head, pair)
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        raise _bad("exactly one Host header is needed")
+    if version == "1.0":
+        _limit_to_http_1_0(head)
+    if head.trailer is not None and head.length == CHUNKED:
+        forwarded.append(head.trailer)
+    head.websocket = head.websocket and b"upgrade" in named and head.length is None
     if named:
-        head.forwarded = [pair for pair in head.forwarded if pair[0].lower() not in named]
+        head.forwarded = [pair for pair in forwarded if pair[0].lower() not in named]
     return head
 
 
-def _check_for_version(version: str, hosts: int, length: int | None) -> None:
-    if hosts > 1 or (hosts == 0 and version == "1.1"):
-        raise RefusedError(400, "bad_request", "exactly one Host header is needed")
-    if length == CHUNKED and version == "1.0":  # RFC 9112, 6.1: its framing is not to be trusted
-        raise RefusedError(400, "bad_request", "HTTP/1.0 has no transfer codings")
+def _limit_to_http_1_0(head: RequestHead) -> None:
+    if head.length == CHUNKED:  # RFC 9112, 6.1: its framing is not to be trusted
+        raise _bad("HTTP/1.0 has no transfer codings")
+    head.expects_continue = head.websocket = False
 
 
-def _note(head: RequestHead, lower: bytes, value: bytes) -> frozenset[bytes]:
-    """Take a header that is not forwarded as it is; the names that a Connection header lists."""
-    if lower == b"content-length":
-        head.length = int(value)
-    elif lower == b"transfer-encoding":
-        if value.strip().lower() != b"chunked":
-            raise RefusedError(501, "not_implemented", "chunked is the only transfer coding that is understood")
-        head.length = CHUNKED
-    elif lower == b"connection":
-        return named_in_connection(value)
-    elif lower == b"x-request-id":
-        head.request_id = value if _REQUEST_ID.fullmatch(value) else None
-    elif lower == b"x-shadow":
-        head.x_shadow = value.strip().lower()
-    elif lower == b"x-shadowdrift-clone":
-        head.clone_mark = True
-    elif lower == b"upgrade":
-        raise RefusedError(501, "not_implemented", "protocol upgrades are not served in this version")
-    return frozenset()
+# What a header says that is not forwarded as it is, or that tells how to treat the rest; any other is dropped.
+
+
+def _drop(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    """It belongs to the client's connection."""
+
+
+def _note_request_id(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    head.request_id = pair[1] if _REQUEST_ID.fullmatch(pair[1]) else None
+
+
+def _note_transfer_encoding(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    if pair[1].strip().lower() != b"chunked":
+        raise RefusedError(501, "not_implemented", "chunked is the only transfer coding that is understood")
+    head.length = CHUNKED
+
+
+def _note_content_encoding(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    head.encoded = head.encoded or pair[1].lower() != b"identity"
+    head.forwarded.append(pair)
+
+
+def _note_expect(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    if pair[1].lower() == b"100-continue":
+        head.expects_continue = True
+    else:
+        head.forwarded.append(pair)
+
+
+def _note_upgrade(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    # Any other protocol is declined by not naming it to the model: nobody may tunnel HTTP/2 past these checks.
+    head.upgrade = True
+    head.websocket = head.method == b"GET" and _tokens(pair[1]) == {b"websocket"}
+
+
+def _note_trailer(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    head.trailer = pair
+
+
+def _note_x_shadow(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
+    head.x_shadow = pair[1].strip().lower()
+
+
+def _note_clone_mark(head: RequestHead, _: tuple[bytes, bytes]) -> None:
+    head.clone_mark = True
+
+
+_NOTES: Final = {
+    b"x-request-id": _note_request_id,
+    b"transfer-encoding": _note_transfer_encoding,
+    b"content-encoding": _note_content_encoding,
+    b"expect": _note_expect,
+    b"upgrade": _note_upgrade,
+    b"trailer": _note_trailer,
+    b"x-shadow": _note_x_shadow,
+    b"x-shadowdrift-clone": _note_clone_mark,
+}
+
+
+def _tokens(value: bytes) -> frozenset[bytes]:
+    return frozenset(part.partition(b";")[0].strip().lower() for part in value.split(b","))
 
 
 def named_in_connection(value: bytes) -> frozenset[bytes]:
     """The header names that a Connection header takes off the message, in lower case."""
-    return frozenset(part.strip().lower() for part in value.split(b",")) - {b"close", b"keep-alive", b""}
+    if value in {b"keep-alive", b"close"}:
+        return frozenset()
+    return _tokens(value) - {b"close", b"keep-alive", b""}
 
 
-def _path(target: bytes) -> tuple[bytes, bytes]:
-    """Path and query (with its `?`) of a request target, in origin or absolute form."""
-    if b"#" in target:
-        raise RefusedError(400, "bad_request", "the request target must not have a fragment")
+def _path(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Path and query (with its `?`) of a request target, in origin or absolute form; `*` for OPTIONS."""
+    if b"#" in target or not _TARGET.fullmatch(target):
+        raise _bad("the request target must be visible ASCII without a fragment")
     if not target.startswith(b"/"):
+        if target == b"*" and method == b"OPTIONS":
+            return target, b""
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in {b"http", b"https"}:
-            raise RefusedError(400, "bad_request", "the request target must be a path")
+            raise _bad("the request target must be a path")
         slash = min((index for index in (rest.find(b"/"), rest.find(b"?")) if index >= 0), default=len(rest))
+        if not slash or not _HOST.fullmatch(rest[:slash]):
+            raise _bad("the request target's authority is not a host")
         target = rest[slash:] if rest[slash : slash + 1] == b"/" else b"/" + rest[slash:]
     path, question, query = target.partition(b"?")
     return path, question + query
 
 
-def request_bytes(method: bytes, target: bytes, authority: bytes, headers: Headers, length: int | None) -> bytes:
-    """A request's head as it goes to an upstream."""
-    lines = [b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (method, target, authority)]
-    lines += [b"%s: %s\r\n" % pair for pair in headers]
-    lines.append(_framing(length))
-    return b"".join(lines)
-
-
-def _framing(length: int | None) -> bytes:
-    if length is None:
-        return b"\r\n"
-    return b"Transfer-Encoding: chunked\r\n\r\n" if length == CHUNKED else b"Content-Length: %d\r\n\r\n" % length
-
-
-@dataclass(slots=True)
-class AnswerHead:
+class AnswerHead(msgspec.Struct):
     """An upstream's answer up to its body; `length` is None without one (or until the close), or CHUNKED."""
 
     status: int
     reason: bytes
     forwarded: Headers
-    length: int | None
+    length: int | None = None
+    dated: bool = False
+    encoded: bool = False
 
 
-def read_answer_head(status: int, reason: bytes, headers: Headers) -> AnswerHead:
-    """Sort an answer's headers. Raises ValueError for a transfer coding other than chunked."""
-    head = AnswerHead(status, reason, [], None)
+def read_answer_head(  # noqa: C901 - likewise
+    status: int, reason: bytes, headers: Headers
+) -> AnswerHead:
+    """Sort an answer's headers. Raises ValueError for what HTTP does not allow, or does not let us pass on."""
+    if not 100 <= status <= 999 or (reason != b"OK" and not _REASON.fullmatch(reason)):
+        raise ValueError("not a status line")
+    forwarded: Headers = []
+    head = AnswerHead(status, reason, forwarded)
     named: frozenset[bytes] = frozenset()
-    for name, value in headers:
-        lower = name.lower()
-        if lower not in _NOT_RETURNED:
-            head.forwarded.append((name, value))
-        elif lower == b"content-length":
-            head.length = int(value)
-        elif lower == b"transfer-encoding":
-            if value.strip().lower() != b"chunked":
-                raise ValueError("chunked is the only transfer coding that is understood")
+    trailer: Headers = []
+    for pair in headers:
+        noted = _ANSWER_NAMES[pair[0]]
+        if not noted or noted in _PASSED_ON:
+            forwarded.append(pair)
+        if noted == b"date":
+            head.dated = True
+        elif noted == b"content-length":
+            head.length = int(pair[1])
+        elif noted == b"connection":
+            named |= named_in_connection(pair[1])
+        elif noted == b"content-encoding":
+            head.encoded = head.encoded or pair[1].lower() != b"identity"
+        elif noted == b"transfer-encoding":
+            _check_chunked(pair[1])
             head.length = CHUNKED
-        elif lower == b"connection":
-            named |= named_in_connection(value)
+        elif noted == b"trailer":
+            trailer.append(pair)
+    if head.length == CHUNKED:
+        forwarded += trailer
     if named:
-        head.forwarded = [pair for pair in head.forwarded if pair[0].lower() not in named]
+        head.forwarded = [pair for pair in forwarded if pair[0].lower() not in named]
     return head
 
 
-def answer_bytes(head: AnswerHead, exchange_id: bytes, length: int | None, close: bool) -> bytes:
-    """An answer's head as it goes to a client, with the body's framing on this leg."""
-    lines = [b"HTTP/1.1 %d %s\r\n" % (head.status, head.reason)]
-    lines += [b"%s: %s\r\n" % pair for pair in head.forwarded]
-    lines.append(b"X-Shadowdrift-Id: %s\r\n" % exchange_id)
-    if close:
-        lines.append(b"Connection: close\r\n")
-    lines.append(_framing(length))
-    return b"".join(lines)
+def _check_chunked(value: bytes) -> None:
+    if value.strip().lower() != b"chunked":
+        raise ValueError("chunked is the only transfer coding that is understood")
 
 
-def error_bytes(status: int, text: str, *, with_body: bool = True, exchange_id: bytes | None = None) -> bytes:
-    """A whole answer of the proxy's own, after which the connection closes. It echoes nothing of the request."""
-    body = b'{"error": "%s"}\n' % text.encode()
-    phrase = HTTPStatus(status).phrase.encode()
-    own = b"X-Shadowdrift-Id: %s\r\n" % exchange_id if exchange_id else b""
-    head = b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n"
-    return head % (status, phrase, own, len(body)) + (body if with_body else b"")
-
-
-def chunk(data: bytes) -> bytes:
-    """One piece of a chunked body."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-LAST_CHUNK: Final = b"0\r\n\r\n"
+def may_trail(name: bytes) -> bool:
+    """Whether a trailer of this name may be passed on: none that a server could take for what stands before a body."""
+    lower = name.lower().replace(b"_", b"-")
+    return lower not in _NO_TRAILERS and not lower.startswith(b"x-forwarded-")

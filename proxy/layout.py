@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from configuration import Configuration
 from events.brokers import OBSTACLES
@@ -20,19 +20,55 @@ LATENCY_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 STATUS_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 """By status // 100; `none` is a request that got no answer."""
 
-DROP_REASONS: Final = ("not_success", "client_closed", "body_too_large", "max_in_flight", "same_version", "shutdown")
-FAIL_REASONS: Final = ("connect", "timeout", "reset", "truncated", "malformed", "answer_too_large", "shutdown")
-LOSS_REASONS: Final = ("backlog", "emitter_gone", "queue_full", "too_large", "unencodable", "shutdown")
+DROP_REASONS: Final = (
+    "not_success",
+    "client_closed",
+    "incomplete",
+    "body_too_large",
+    "memory",
+    "max_in_flight",
+    "same_version",
+    "breaker_open",
+    "budget",
+    "duplicate",
+    "shutdown",
+)
+FAIL_REASONS: Final = (
+    "connect",
+    "timeout",
+    "reset",
+    "truncated",
+    "malformed",
+    "answer_too_large",
+    "memory",
+    "shutdown",
+)
+LOSS_REASONS: Final = (
+    "backlog",
+    "emitter_gone",
+    "queue_full",
+    "spool_full",
+    "spool_failed",
+    "too_large",
+    "unencodable",
+    "shutdown",
+)
+SPOOL_OBSTACLES: Final = ("held", "disk", "bound")
 REFUSALS: Final = (
     "bad_request",
     "body_too_large",
     "head_too_large",
     "no_model",
     "not_implemented",
+    "paused",
     "slow_request",
     "upstream_failed",
     "upstream_timeout",
 )
+FallbackReason = Literal["connect", "reset", "timeout", "breaker_open", "paused"]
+FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
+"""Why the fallback answered instead of the version that should have."""
+
 UNEXTRACTED: Final = ("truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction")
 
 Kind = Literal["counter", "gauge", "histogram", "internal"]
@@ -70,18 +106,28 @@ FAMILIES: Final = {
         Family("mirror_log_only_total", "counter", "Clones recorded without asking the shadow.", ("model",)),
         Family("mirror_dropped_total", "counter", "Chosen inferences that were not cloned.", ("model", "reason")),
         Family("mirror_failed_total", "counter", "Clones that got no whole answer.", ("model", "reason")),
-        Family("mirror_waiting", "gauge", "Chosen inferences whose production answer is awaited.", ("model",)),
+        Family("mirror_waiting", "gauge", "Chosen inferences that wait until their clone may leave.", ("model",)),
         Family("mirror_in_flight", "gauge", "Clones whose answer is awaited.", ("model",)),
+        Family("mirror_held_bytes", "gauge", "Bytes that workers keep for the sake of clones.", ()),
         Family("events_captured_total", "counter", "Answers captured to become events.", _BY_ROLE),
         Family("events_delivered_total", "counter", "Events that Kafka acknowledged.", _BY_ROLE),
         Family("events_lost_total", "counter", "Captured answers that Kafka will not get.", (*_BY_ROLE, "reason")),
         Family("events_waiting", "gauge", "Captured answers on their way to Kafka.", _BY_ROLE),
         Family("events_handed", "internal", "Answers that a worker wrote to the emitter's socket.", _BY_ROLE),
-        Family("events_received", "internal", "Answers that the emitter read from its socket.", _BY_ROLE),
+        Family("events_received", "internal", "Answers that the emitter read from a worker's stream.", ("worker", *_BY_ROLE)),
+        Family("emitter_streams", "internal", "Streams of a worker that the emitter has open.", ("worker",)),
+        Family("emitter_link", "internal", "The generation of the emitter that a worker is connected to; 0: none.", ()),
+        Family("events_recovered", "internal", "Events that an emitter found in the spool when it opened it.", _BY_ROLE),
+        Family("spool_read", "internal", "1 once the emitter has the spool and has read what was in it.", ()),
+        Family("events_spooled", "gauge", "Those of them that are on disk.", _BY_ROLE),
+        Family("events_spooled_bytes", "gauge", "What the spool holds on disk.", ()),
         Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
         Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
+        Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason")),
+        Family("proxy_breaker_open", "gauge", "Workers whose circuit breaker does not let this version be asked.", _BY_VERSION),
         Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
+        Family("shadowdrift_spool_obstacle", "gauge", "1 for what keeps events from the spool on disk.", ("reason",)),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),
     )
 }  # fmt: skip
@@ -111,7 +157,9 @@ class Layout:
     def _series(family: Family, configuration: Configuration) -> Iterator[tuple[str, ...]]:
         reasons = {
             "proxy_refused_total": REFUSALS,
+            "proxy_fallback_total": FALLBACK_REASONS,
             "shadowdrift_kafka_obstacle": OBSTACLES,
+            "shadowdrift_spool_obstacle": SPOOL_OBSTACLES,
             "mirror_dropped_total": DROP_REASONS,
             "mirror_failed_total": FAIL_REASONS,
             "events_lost_total": LOSS_REASONS,
@@ -123,6 +171,7 @@ class Layout:
             "status": STATUS_CLASSES,
             "outcome": OUTCOMES,
             "reason": reasons.get(family.name, ()),
+            "worker": tuple(str(index) for index in range(configuration.proxy.workers)),
         }
         if "model" not in family.labels:
             yield from product(*(values[label] for label in family.labels))

@@ -1,244 +1,176 @@
-"""Clones: which of the chosen requests leave for the shadow, and what comes of them. Production never waits here."""
+"""Clones: which of the chosen requests leave for the shadow, when, and why not. Production never waits here."""
 
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
-from typing import Final
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from configuration.model import MAX_HELD_BYTES
 from events.inference import Outcome
 from proxy.capture import Capture
+from proxy.clone import Clone
 from proxy.counters import Counters
-from proxy.heads import AnswerHead, Headers, request_bytes
+from proxy.held import Held
 from proxy.plan import Plan
 from proxy.record import Original, captured
-from proxy.upstream import Failure, UpstreamConnection
+from proxy.shadow import Shadow
 
-MAX_ANSWER_BYTES: Final = 1024 * 1024
-"""How much of a shadow's answer is read; an endless one is cut here, and no sooner than its deadline."""
 
-_PASSED_ON: Final = frozenset(
-    {b"content-type", b"content-encoding", b"content-language", b"accept", b"traceparent", b"tracestate"}
-)
-_MARKS: Final = [(b"X-Shadow", b"true"), (b"X-Shadowdrift-Clone", b"1")]
+class Candidate:
+    """A chosen request. It `waits` until its clone leaves or is dropped; meanwhile the exchange keeps its body."""
+
+    __slots__ = ("accepted", "held", "shadow", "waits")
+
+    def __init__(self, shadow: Shadow) -> None:
+        self.shadow = shadow
+        self.waits = True
+        self.accepted = False
+        """Whether a clone was sent, whatever became of it."""
+        self.held = 0
+        """How many bytes of its body are kept."""
+
+    @property
+    def leaves_early(self) -> bool:
+        """Whether the clone leaves as soon as the body is whole, whatever production says."""
+        return self.shadow.settings.after == "request"
 
 
 class Mirror:
-    """Decides and sends; holds at most `max_in_flight` clones a model."""
+    """Decides for all models of a worker."""
 
-    def __init__(self, counters: Counters, capture: Capture) -> None:
-        self.counters = counters
-        self.capture = capture
+    def __init__(
+        self,
+        plans: Iterable[Plan],
+        credentials: Mapping[str, tuple[bytes, bytes]],
+        state_dir: Path,
+        counters: Counters,
+        capture: Capture,
+    ) -> None:
+        self._counters = counters
+        self._capture = capture
+        self._held = Held(counters, MAX_HELD_BYTES)
+        self._shadows = {
+            plan.name: Shadow(plan, credentials.get(plan.name), state_dir / "budget", counters, capture, self._held)
+            for plan in plans
+            if plan.shadow is not None
+        }
+        self._under_way = 0
+        self._stopped = False
         self.idle = asyncio.Event()
         """Set while no clone is under way."""
         self.idle.set()
-        self._in_flight: dict[str, set[Clone]] = {}
-        self._allowed: dict[str, frozenset[bytes]] = {}
 
-    def choose(self, plan: Plan) -> None:
-        """A request was chosen; it waits for production's answer."""
-        places = plan.mirror_places
-        self.counters.cells[places.sampled] += 1
-        self.counters.cells[places.waiting] += 1
-        self.counters.changed()
+    def choose(self, plan: Plan, serving: str, length: int | None) -> Candidate:
+        """A request was chosen, which a version serves, and whose body is so long, as far as that is known.
 
-    def settle(self, exchange: Original, outcome: Outcome, request: bytes | None) -> bool:
-        """Production is done with a chosen request: send its clone, or count why not; whether it is sent.
-
-        `request` is the body, None where it is not there whole.
+        It may be dropped at once.
         """
-        plan = exchange.plan
-        cells, places = self.counters.cells, plan.mirror_places
-        cells[places.waiting] -= 1
-        self.counters.changed()
-        reason = self._obstacle(plan, outcome, request)
-        if reason is not None:
-            cells[places.dropped[reason]] += 1
-            return False
-        assert request is not None
-        if plan.model.mirror.mode == "log_only":
-            cells[places.log_only] += 1
-            self.capture.record(
-                captured(
-                    exchange,
-                    "shadow",
-                    "log_only",
-                    status=None,
-                    latency=None,
-                    sampled=True,
-                    request=request,
-                    request_whole=True,
-                    answer_head=None,
-                    answer=None,
-                    answer_size=0,
-                )
-            )
-            return False
-        cells[places.sent] += 1
-        cells[places.in_flight] += 1
-        clone = Clone(self, exchange, request)
-        self._of(plan.name).add(clone)
+        cells, places = self._counters.cells, plan.mirror_places
+        cells[places.sampled] += 1
+        cells[places.waiting] += 1
+        self._counters.changed()
+        candidate = Candidate(self._shadows[plan.name])
+        if plan.shadow_version == serving:
+            self._drop(candidate, "same_version")
+        elif length is not None and length > candidate.shadow.settings.max_body_bytes:
+            self._drop(candidate, "body_too_large")
+        return candidate
+
+    def keep(self, candidate: Candidate, count: int) -> bool:
+        """Whether so many more bytes of the body are to be kept; otherwise the candidate is dropped."""
+        if candidate.held + count > candidate.shadow.settings.max_body_bytes:
+            self._drop(candidate, "body_too_large")
+        elif not self._held.take(count):
+            self._drop(candidate, "memory")
+        else:
+            candidate.held += count
+        return candidate.waits
+
+    def settle(self, candidate: Candidate, original: Original, outcome: Outcome, request: bytes | None) -> None:
+        """Production is done with a request that still waits: send its clone, or count why not.
+
+        `request` is the body, None where it did not come to its end.
+        """
+        if outcome != "ok":
+            self._drop(candidate, "client_closed" if outcome == "client_closed" else "not_success")
+        elif request is None:
+            self._drop(candidate, "incomplete")
+        else:
+            self.leave(candidate, original, request)
+
+    def leave(self, candidate: Candidate, original: Original, request: bytes) -> None:
+        """The time has come for a candidate with this body: send its clone, or count why not."""
+        shadow = candidate.shadow
+        if self._stopped:
+            self._drop(candidate, "shutdown")
+        elif shadow.settings.mode == "log_only":
+            self._log_only(candidate, original, request)
+        elif (reason := shadow.admits(original.head, request)) is not None:
+            self._drop(candidate, reason)
+        else:
+            self._send(candidate, original, request)
+
+    def _send(self, candidate: Candidate, original: Original, request: bytes) -> None:
+        shadow, cells = candidate.shadow, self._counters.cells
+        clone = Clone(shadow, original, request, candidate.held, self._forget)
+        candidate.accepted = True
+        candidate.held = 0  # the clone gives it back
+        self._ends_waiting(candidate)
+        cells[shadow.mirror_places.sent] += 1
+        cells[shadow.mirror_places.in_flight] += 1
+        cells[shadow.places.in_flight] += 1
+        shadow.clones[clone] = None
+        self._under_way += 1
         self.idle.clear()
         clone.start()
-        return True
 
-    def _obstacle(self, plan: Plan, outcome: Outcome, request: bytes | None) -> str | None:
-        mirror = plan.model.mirror
-        if outcome != "ok":
-            return "client_closed" if outcome == "client_closed" else "not_success"
-        if plan.shadow_version == plan.version:
-            return "same_version"
-        if request is None or len(request) > mirror.max_body_bytes:
-            return "body_too_large"
-        if mirror.mode == "call" and len(self._of(plan.name)) >= mirror.max_in_flight:
-            return "max_in_flight"
-        return None
+    def _log_only(self, candidate: Candidate, original: Original, request: bytes) -> None:
+        self._ends_waiting(candidate)
+        self._counters.cells[candidate.shadow.mirror_places.log_only] += 1
+        self._capture.record(
+            captured(
+                original,
+                "shadow",
+                "log_only",
+                status=None,
+                latency=None,
+                sampled=True,
+                request=request,
+                request_whole=True,
+                answer_head=None,
+                answer=None,
+                answer_size=0,
+            )
+        )
 
-    def headers(self, exchange: Original) -> Headers:
-        """A clone's headers: what it takes to read the body, to trace it, and what the configuration adds."""
-        plan = exchange.plan
-        allowed = self._allowed.get(plan.name)
-        if allowed is None:
-            extra = {name.lower().encode() for name in plan.model.mirror.headers}
-            allowed = self._allowed[plan.name] = _PASSED_ON | extra
-        passed = [pair for pair in exchange.head.forwarded if pair[0].lower() in allowed]
-        return [*passed, (b"X-Request-Id", exchange.request_id), *_MARKS]
+    def _drop(self, candidate: Candidate, reason: str) -> None:
+        self._ends_waiting(candidate)
+        self._counters.cells[candidate.shadow.mirror_places.dropped[reason]] += 1
+
+    def _ends_waiting(self, candidate: Candidate) -> None:
+        candidate.waits = False
+        self._held.give_back(candidate.held)
+        candidate.held = 0
+        self._counters.cells[candidate.shadow.mirror_places.waiting] -= 1
+        self._counters.changed()
 
     def expire(self, now: float) -> None:
         """End the clones whose deadline has passed."""
-        for clones in self._in_flight.values():
-            for clone in [clone for clone in clones if clone.deadline <= now]:
-                clone.fail("timeout")
+        for shadow in self._shadows.values():
+            while shadow.clones and (oldest := next(iter(shadow.clones))).deadline <= now:
+                oldest.fail("timeout")
 
     def give_up(self) -> None:
-        """End every clone: the worker stops."""
-        for clones in self._in_flight.values():
-            for clone in list(clones):
+        """End every clone, and let none leave any more: the worker stops."""
+        self._stopped = True
+        for shadow in self._shadows.values():
+            for clone in list(shadow.clones):
                 clone.fail("shutdown")
+            shadow.close()
 
-    def forget(self, clone: Clone) -> None:
-        """A clone has ended."""
-        self._of(clone.exchange.plan.name).discard(clone)
-        if not any(self._in_flight.values()):
+    def _forget(self, clone: Clone) -> None:
+        del self._shadows[clone.plan.name].clones[clone]
+        self._under_way -= 1
+        if not self._under_way:
             self.idle.set()
-
-    def _of(self, model: str) -> set[Clone]:
-        return self._in_flight.setdefault(model, set())
-
-
-class Clone:
-    """One request to the shadow; its answer is read up to a bound, recorded, and nobody waits for it."""
-
-    def __init__(self, mirror: Mirror, exchange: Original, request: bytes) -> None:
-        self._mirror = mirror
-        self.exchange = exchange
-        self._request = request
-        self._started = monotonic()
-        self.deadline = self._started + exchange.plan.model.mirror.timeout
-        self.abandoned = False
-        self._connection: UpstreamConnection | None = None
-        self._retried = False
-        self._head: AnswerHead | None = None
-        self._first_byte = 0.0
-        self._answer: list[bytes] = []
-        self._answer_size = 0
-        places = exchange.plan.shadow_places
-        assert places is not None
-        self._places = places
-        mirror.counters.cells[places.in_flight] += 1
-
-    def start(self) -> None:
-        """Ask for a connection of the shadow's own pool."""
-        pool = self.exchange.plan.shadow
-        assert pool is not None
-        pool.acquire(self, fresh=self._retried)
-
-    def connected(self, connection: UpstreamConnection) -> None:
-        """Send the request from its copy."""
-        self._connection = connection
-        head, pool = self.exchange.head, self.exchange.plan.shadow
-        assert pool is not None
-        connection.begin(self, head.method)
-        length = len(self._request) if head.length is not None else None
-        target = pool.base_path + head.path + head.query
-        headers = self._mirror.headers(self.exchange)
-        connection.write(request_bytes(head.method, target, pool.authority, headers, length) + self._request)
-        connection.request_done()
-
-    def answer_continues(self) -> None:
-        """The body has left already."""
-
-    def answer_head(self, head: AnswerHead) -> None:
-        """The shadow begins to answer."""
-        self._head = head
-        self._first_byte = monotonic()
-
-    def answer_body(self, data: bytes) -> None:
-        """Keep what is captured, read on up to the bound."""
-        if self._answer_size < self.exchange.plan.model.capture.max_bytes:
-            self._answer.append(data)
-        self._answer_size += len(data)
-        if self._answer_size > MAX_ANSWER_BYTES:
-            self.fail("answer_too_large")
-
-    def answer_complete(self) -> None:
-        """The shadow has answered whole."""
-        self._connection = None
-        if self.abandoned:
-            return
-        assert self._head is not None
-        self._mirror.counters.cells[self.exchange.plan.mirror_places.completed] += 1
-        self._end("ok" if 200 <= self._head.status < 300 else "error")
-
-    def answer_failed(self, failure: Failure) -> None:
-        """The shadow is away, or broke off; a kept connection that had closed meanwhile is no fault of its."""
-        connection, self._connection = self._connection, None
-        if connection is not None and connection.reused and not connection.answered and not self._retried:
-            self._retried = True
-            self.start()
-        else:
-            self.fail(failure)
-
-    def upstream_paused(self, paused: bool) -> None:
-        """The request is in the transport's buffer already, and bounded."""
-
-    def fail(self, reason: str) -> None:
-        """There is no whole answer, for this reason."""
-        if self.abandoned:
-            return
-        self._mirror.counters.cells[self.exchange.plan.mirror_places.failed[reason]] += 1
-        outcomes: dict[str, Outcome] = {"timeout": "timeout", "truncated": "truncated", "answer_too_large": "truncated"}
-        self._end(outcomes.get(reason, "error"))
-
-    def _end(self, outcome: Outcome) -> None:
-        self.abandoned = True
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.discard()
-        mirror, exchange = self._mirror, self.exchange
-        latency = monotonic() - self._started
-        cells = mirror.counters.cells
-        cells[exchange.plan.mirror_places.in_flight] -= 1
-        cells[self._places.in_flight] -= 1
-        status = self._head.status if self._head is not None else None
-        cells[self._places.request(status, outcome)] += 1
-        mirror.counters.observe(self._places.latency, latency)
-        if self._head is not None:
-            mirror.counters.observe(self._places.first_byte, self._first_byte - self._started)
-        mirror.counters.changed()
-        mirror.forget(self)
-        mirror.capture.record(
-            captured(
-                exchange,
-                "shadow",
-                outcome,
-                status=status,
-                latency=latency,
-                sampled=True,
-                request=self._request,
-                request_whole=True,
-                answer_head=self._head,
-                answer=b"".join(self._answer),
-                answer_size=self._answer_size,
-            )
-        )

@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from configuration import Configuration, Inference, Model
-from events.inference import OUTCOMES, Outcome, Role
+from proxy.fallback import Fallback
 from proxy.heads import RefusedError, RequestHead
-from proxy.layout import DROP_REASONS, FAIL_REASONS, STATUS_CLASSES, Layout
-from proxy.sampling import threshold
-from proxy.upstream import Pool
+from proxy.layout import DROP_REASONS, FAIL_REASONS, FallbackReason, Layout
+from proxy.pool import Pool
+from proxy.sampling import Sampler, threshold
+from proxy.serving import Serving, Shares, VersionPlaces
 
-_OUTCOME_INDEX: Final = {outcome: index for index, outcome in enumerate(OUTCOMES)}
 _REMEMBERED_PATHS: Final = 4096
 
+REPLAY_BYTES: Final = 64 * 1024
+"""How much of a body is kept to send it again on a fresh connection."""
+
 OTHER_TENANT: Final = "_other"
-
-
-@dataclass(frozen=True, slots=True)
-class VersionPlaces:
-    """Where the numbers of one version in one role are counted."""
-
-    requests: int
-    latency: int
-    first_byte: int
-    in_flight: int
-
-    @classmethod
-    def of(cls, layout: Layout, model: str, version: str, role: Role) -> VersionPlaces:
-        """Look the places up."""
-        labels = (model, version, role)
-        return cls(
-            layout.place("inference_requests_total", *labels, STATUS_CLASSES[0], OUTCOMES[0]),
-            layout.place("inference_latency_seconds", *labels),
-            layout.place("inference_first_byte_seconds", *labels),
-            layout.place("inference_in_flight", *labels),
-        )
-
-    def request(self, status: int | None, outcome: Outcome) -> int:
-        """The place of one status class and outcome; `status` is None where no answer came."""
-        status_class = status // 100 if status is not None and 100 <= status < 600 else 0
-        return self.requests + status_class * len(OUTCOMES) + _OUTCOME_INDEX[outcome]
 
 
 class MirrorPlaces:
@@ -63,25 +40,75 @@ class MirrorPlaces:
 class Plan:
     """Where a model's requests go, which of them are inferences, and which of those are chosen."""
 
-    def __init__(self, model: Model, layout: Layout, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, model: Model, layout: Layout, loop: asyncio.AbstractEventLoop, router: Sampler) -> None:
         self.model = model
         self.name = model.name
         self.prefix = model.path_prefix.rstrip("/").encode() + b"/"
-        self.version = model.production
         self.shadow_version = model.shadow
-        self.timeout = float(model.targets[model.production].timeout)
-        self.production = Pool(model.targets[model.production], loop)
         # Nobody waits for a shadow's connection longer than for its answer, or they would pile up.
         self.shadow = Pool(model.targets[model.shadow], loop, float(model.mirror.timeout)) if model.shadow else None
-        self.places = VersionPlaces.of(layout, model.name, model.production, "production")
         self.shadow_places = VersionPlaces.of(layout, model.name, model.shadow, "shadow") if model.shadow else None
         self.mirror_places = MirrorPlaces(layout, model.name)
         self.retries = layout.place("proxy_upstream_retries_total", model.name)
         self.mirror_threshold = threshold(model.mirror.fraction) if model.shadow else 0
         self.capture_threshold = threshold(model.capture.fraction)
+        self.captured_bytes = int(model.capture.max_bytes)
+        self._kept_captured = max(REPLAY_BYTES, self.captured_bytes)
+        self._kept_waiting = max(self._kept_captured, int(model.mirror.max_body_bytes))
         self._is_inference = InferenceRule(model.inference)
         self._tenant_header = model.tenant.header.lower().encode() if model.tenant else None
         self._tenants = {name.encode(): name for name in model.tenant.allow} if model.tenant else {}
+        self._router = router
+        self._versions = {version: Serving(model, version, layout, loop) for version in model.targets}
+        self._only: Serving | None = None
+        self._shares: Shares
+        self.fallback = Fallback(model, self._versions, layout) if model.fallback is not None else None
+        self.paused = False
+        self.guarded = False
+        """Whether an inference has to ask `obstacle` before it goes to its version."""
+        self.serve({model.production: 1.0})
+
+    def serve(self, weights: Mapping[str, float], *, paused: bool = False) -> None:
+        """Share the requests out like this from now on; those under way stay where they are."""
+        self.paused = paused
+        self.guarded = paused or self.fallback is not None
+        in_order = {version: weights[version] for version in self.model.targets if version in weights}
+        self._shares = Shares(in_order)
+        self._only = self._versions[self._shares.only] if self._shares.only is not None else None
+
+    def route(self, request_id: bytes) -> Serving:
+        """The version that answers this request: the same one on every replica and retry."""
+        if self._only is not None:
+            return self._only
+        return self._versions[self._shares.version(self._router.position(request_id))]
+
+    def obstacle(self, serving: Serving, now: float) -> FallbackReason | None:
+        """Why an inference should not be tried at its version now; None where it should."""
+        if self.paused:
+            return "paused"
+        return None if serving.allows(now) else "breaker_open"
+
+    def close_idle(self, now: float) -> None:
+        """Close the connections that have been idle for too long."""
+        for pool in self._pools():
+            pool.close_idle(now)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for pool in self._pools():
+            pool.close()
+
+    def _pools(self) -> Iterator[Pool]:
+        for serving in self._versions.values():
+            yield serving.pool
+        if self.shadow is not None:
+            yield self.shadow
+
+    def bytes_kept(self, *, waits: bool, captured: bool) -> int:
+        """How much of an inference's body is kept: of one whose clone `waits` all that a clone may have."""
+        if waits:
+            return self._kept_waiting
+        return self._kept_captured if captured else REPLAY_BYTES
 
     def is_inference(self, head: RequestHead) -> bool:
         """Whether the request is sampled, captured and counted, or only forwarded."""
@@ -97,6 +124,10 @@ class Plan:
             if head.x_shadow == b"true":
                 return True
         return position < self.mirror_threshold
+
+    def names_tenants(self, name: bytes) -> bool:
+        """Whether a header of this name says whose a request is."""
+        return self._tenant_header is not None and name.lower() == self._tenant_header
 
     def tenant(self, head: RequestHead) -> str | None:
         """Whose request it is: an allowed name, `_other` for any other, None without one."""
@@ -138,9 +169,19 @@ def _pattern(path: str) -> bytes:
 class Plans:
     """Every model's plan; a request belongs to the one with the longest prefix of its path."""
 
-    def __init__(self, configuration: Configuration, layout: Layout, loop: asyncio.AbstractEventLoop) -> None:
-        plans = [Plan(model, layout, loop) for model in configuration.models]
+    def __init__(
+        self, configuration: Configuration, layout: Layout, loop: asyncio.AbstractEventLoop, router: Sampler
+    ) -> None:
+        """`router` gives a request its position among the versions that share a model's requests."""
+        plans = [Plan(model, layout, loop, router) for model in configuration.models]
         self.all = sorted(plans, key=lambda plan: len(plan.prefix), reverse=True)
+
+    def apply(self, active: Mapping[str, Mapping[str, Any]]) -> None:
+        """Serve as the supervisor says, by model: `{"weights": {version: share}, "mode": "serve" or "paused"}`."""
+        for plan in self.all:
+            order = active.get(plan.name)
+            if order is not None:
+                plan.serve(order["weights"], paused=order["mode"] == "paused")
 
     def of(self, path: bytes) -> Plan:
         """The plan for a path. Raises `RefusedError` (404)."""

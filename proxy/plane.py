@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from configuration import Configuration
+from configuration.credentials import credentials_of
 from proxy.capture import Capture
 from proxy.counters import Counters
 from proxy.keys import Keys
@@ -32,17 +35,25 @@ class Plane:
     """One worker's state."""
 
     def __init__(
-        self, configuration: Configuration, keys: Keys, counters: Counters, loop: asyncio.AbstractEventLoop
+        self,
+        configuration: Configuration,
+        keys: Keys,
+        counters: Counters,
+        loop: asyncio.AbstractEventLoop,
+        worker: int = 0,
     ) -> None:
         self.loop = loop
         self.counters = counters
-        self.plans = Plans(configuration, counters.layout, loop)
+        self.plans = Plans(configuration, counters.layout, loop, Sampler(keys.derived("routing")))
         self.sampler = Sampler(keys.derived("sampling"))
-        self.capture = Capture(configuration, counters, loop)
-        self.mirror = Mirror(counters, self.capture)
+        self.capture = Capture(configuration, counters, loop, worker)
+        credentials = credentials_of(configuration)
+        self.mirror = Mirror(self.plans.all, credentials, Path(configuration.state_dir), counters, self.capture)
         self.header_bytes = int(configuration.proxy.limits.header_bytes)
         self.body_bytes = configuration.proxy.limits.body_bytes
         self.draining = False
+        self.now = monotonic()
+        """The time, a tenth of a second old at most: good enough for deadlines, and cheaper than asking."""
         self.clients: set[Connected] = set()
         self.empty = asyncio.Event()
         """Set while no client is connected."""

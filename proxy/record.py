@@ -6,14 +6,19 @@ from typing import Protocol
 
 from events.inference import Outcome, Role
 from proxy.frames import Captured
-from proxy.heads import AnswerHead, Headers, RequestHead
+from proxy.heads import AnswerHead, RequestHead
 from proxy.plan import Plan
+from proxy.serving import Serving
 
 
 class Original(Protocol):
-    """The client's request, of which production's exchange and the clone are legs. `time`: when its head arrived."""
+    """The client's request, of which production's exchange and the clone are legs.
+
+    `serving`: the version that answers the client; `time`: when the request's head arrived.
+    """
 
     plan: Plan
+    serving: Serving
     head: RequestHead
     id: str
     request_id: bytes
@@ -39,8 +44,8 @@ def captured(
     `request` and `answer` may be beginnings: `request_whole` and `answer_size` (bytes in all) tell.
     """
     plan, head = original.plan, original.head
-    limit = plan.model.capture.max_bytes
-    version = plan.version if role == "production" else plan.shadow_version
+    limit = plan.captured_bytes
+    version = original.serving.version if role == "production" else plan.shadow_version
     assert version is not None
     return Captured(
         id=original.id,
@@ -57,13 +62,8 @@ def captured(
         sampled=sampled,
         request_truncated=not request_whole or len(request) > limit,
         answer_truncated=answer_size > limit,
-        encoded=_is_encoded(head.forwarded) or (answer_head is not None and _is_encoded(answer_head.forwarded)),
+        encoded=head.encoded or (answer_head is not None and answer_head.encoded),
         path=head.path.decode("latin-1"),
         request=request[:limit],
         answer=None if answer is None else answer[:limit],
     )
-
-
-def _is_encoded(headers: Headers) -> bool:
-    """Whether a body has a content coding."""
-    return any(name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in headers)

@@ -18,6 +18,7 @@ import msgspec
 from admin.server import AdminServer, cannot_listen
 from configuration import Configuration, resolved_document
 from configuration.brokers import brokers_of
+from configuration.files import check_files
 from configuration.units import Address, parse_address
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Child, Tether
@@ -55,8 +56,9 @@ class Supervisor:
     async def serve(self, tether: Tether, stop: asyncio.Event) -> None:
         """Serve until asked to stop. Raises `Refusal` for what a user can mend."""
         settings = self._configuration.proxy
-        # The emitter reads these; here what is missing is refused before anything runs.
+        # The emitter and the workers read these; here what is missing is refused before anything runs.
         brokers_of(self._configuration)
+        check_files(self._configuration)
         for index, model in enumerate(self._configuration.models):
             load_for(model, index)
         keys = load_or_make(Path(self._configuration.state_dir))
@@ -99,7 +101,7 @@ class Supervisor:
     async def _until_production_answers(self) -> None:
         """Ready means that every production target has been reached once; requests are served meanwhile."""
         for model in self._configuration.models:
-            url = urlsplit(model.targets[model.production].url)
+            url = urlsplit(model.targets[model.production].urls[0])
             self._waits_for = f"production of {model.name} at {url.netloc}"
             while not await _reachable(url.hostname or "", url.port or 80):  # noqa: ASYNC110 - another host's state
                 await asyncio.sleep(PROBE_SECONDS)

@@ -1,21 +1,19 @@
-"""Connections to a model: kept while they are good, each serving one caller at a time."""
+"""A connection to a model: requests follow one another on it, each of one caller."""
 
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 from typing import Final, Literal, Protocol
-from urllib.parse import urlsplit
 
 import httptools
 
-from configuration import Target
+from proxy.addresses import Address
 from proxy.heads import AnswerHead, Headers, read_answer_head
 
-IDLE_SECONDS: Final = 4.0
-"""How long a connection may wait for its next request: uvicorn closes its idle ones after 5 s."""
-
 MAX_HEAD_BYTES: Final = 64 * 1024
+
+MAX_INTERIM: Final = 32
+"""How many interim answers (1xx) may come before the real one."""
 
 Failure = Literal["connect", "reset", "truncated", "malformed"]
 
@@ -29,14 +27,26 @@ class Caller(Protocol):
     def connected(self, connection: UpstreamConnection) -> None:
         """A connection is there: send the request."""
 
-    def answer_continues(self) -> None:
-        """The upstream says 100 Continue."""
+    def answer_interim(self, head: AnswerHead) -> None:
+        """An interim answer (1xx), such as 100 Continue."""
+
+    def answer_switched(self, head: AnswerHead, data: bytes) -> None:
+        """The upstream has switched protocols (101) as it was asked to; `data` is what it has said since.
+
+        The connection is the caller's, to `hand_over`.
+        """
 
     def answer_head(self, head: AnswerHead) -> None:
         """The answer's head."""
 
     def answer_body(self, data: bytes) -> None:
         """A piece of the answer's body, without its framing."""
+
+    def answer_trailer(self, name: bytes, value: bytes) -> None:
+        """A header behind a chunked body."""
+
+    def answer_so_far(self) -> None:
+        """Everything that one read brought has been told, and the answer goes on."""
 
     def answer_complete(self) -> None:
         """The answer is whole; the connection is no longer the caller's."""
@@ -48,11 +58,22 @@ class Caller(Protocol):
         """The upstream does not (or does again) take more of the request's body."""
 
 
+class Keeper(Protocol):
+    """Whose connection it is between two requests: the pool."""
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """The answer is whole, and the connection good for another request."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """The connection has closed."""
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection, on which requests follow one another."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Keeper, address: Address) -> None:
         self._pool = pool
+        self.address = address
         self.caller: Caller | None = None
         self.reused = False
         self.answered = False  # whether any byte of the current answer has come
@@ -61,26 +82,32 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._request_done = False
         self._bodyless = False
+        self._may_switch = False
         self._keeps = False
+        self._paused = False
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
-        self._reset_head()
-
-    def _reset_head(self) -> None:
         self._reason = b""
         self._headers: Headers = []
         self._head: AnswerHead | None = None
+        self._interim = 0
+        self._switching: AnswerHead | None = None
         self._complete = False
 
     # The caller's side.
 
-    def begin(self, caller: Caller, method: bytes) -> None:
-        """Serve this caller's request of that method."""
+    def begin(self, caller: Caller, method: bytes, *, may_switch: bool = False) -> None:
+        """Serve this caller's request of that method; `may_switch`: it asks for another protocol."""
         self.caller = caller
         self.answered = False
         self._request_done = False
         self._bodyless = method == b"HEAD"
+        self._may_switch = may_switch
         self._held_bytes = 0
-        self._reset_head()
+        self._reason = b""
+        self._headers = []
+        self._head = None
+        self._interim = 0
+        self._complete = False
 
     def write(self, data: bytes) -> None:
         """Send a piece of the request."""
@@ -94,10 +121,21 @@ class UpstreamConnection(asyncio.Protocol):
         """Stop (or go on) reading the answer, while its reader is slow."""
         if self.transport.is_closing():
             return
+        self._paused = paused
         if paused:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
+
+    def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """Let another protocol have the socket; when it has closed, `let_go` is due."""
+        self.caller = None
+        self.transport.set_protocol(protocol)
+        return self.transport
+
+    def let_go(self) -> None:
+        """The socket is closed."""
+        self._pool.forget(self)
 
     def discard(self) -> None:
         """The caller has gone: close at once, whatever was under way."""
@@ -117,6 +155,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._held_bytes += len(data)
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switch:
+            self._switch(data[switch.args[0] :])
+            return
         except httptools.HttpParserError:
             if not self._complete:
                 self._fail("malformed")
@@ -126,6 +167,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
         elif self._held_bytes > MAX_HEAD_BYTES:  # a head, a trailer or a chunk's extension without end
             self._fail("malformed")
+        elif self.caller is not None:
+            self.caller.answer_so_far()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pool.forget(self)
@@ -151,21 +194,34 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is None:  # trailers are not passed on
+        if self._head is None:
             self._headers.append((name, value.rstrip(b" \t")))
+        elif self.caller is not None and not self._complete:
+            self.caller.answer_trailer(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:
             return
         status = self._parser.get_status_code()
-        if status < 200:
-            return
+        head = read_answer_head(status, self._reason, self._headers)  # ValueError ends the parsing
         self._held_bytes = 0
+        if status < 200:
+            self._note_interim(head)
+            return
         self._keeps = self._parser.should_keep_alive()  # once the answer is whole, the parser has forgotten
-        self._head = read_answer_head(status, self._reason, self._headers)
-        self.caller.answer_head(self._head)
+        self._head = head
+        self.caller.answer_head(head)
         if self._bodyless:
             self._complete = True
+
+    def _note_interim(self, head: AnswerHead) -> None:
+        self._interim += 1
+        if self._interim > MAX_INTERIM or (head.status == 101) != (self._may_switch and self._parser.should_upgrade()):
+            raise ValueError("an interim answer that nobody asked for")
+        if head.status == 101:
+            self._switching = head
+        elif self.caller is not None:
+            self.caller.answer_interim(head)
 
     def on_body(self, data: bytes) -> None:
         self._held_bytes = 0
@@ -178,12 +234,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._head is None:  # an interim answer
-            status = self._parser.get_status_code()
-            self._reset_head()
-            if status == 100 and self.caller is not None:
-                self.caller.answer_continues()
+            self._reason = b""
+            self._headers = []
             return
         self._complete = True
+
+    def _switch(self, data: bytes) -> None:
+        if self._switching is None or self.caller is None:
+            self._fail("malformed")
+        else:
+            self.caller.answer_switched(self._switching, data)
 
     def _finish(self) -> None:
         caller, self.caller = self.caller, None
@@ -195,7 +255,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._bodyless:  # the parser still waits for the body that the head announced
             self._parser = httptools.HttpResponseParser(self)
         if keep:
-            transport.resume_reading()  # a slow reader may have paused it, and the whole answer was here already
+            if self._paused:  # by a slow reader, and the whole answer was here already
+                self._paused = False
+                transport.resume_reading()
             self._pool.keep(self)
         else:
             transport.close()
@@ -206,72 +268,3 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
         if caller is not None:
             caller.answer_failed(failure)
-
-
-class Pool:
-    """The connections to one target, of one use: production and shadow never share one."""
-
-    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop, connect_seconds: float | None = None) -> None:
-        parts = urlsplit(target.url)
-        self.loop = loop
-        self._host = parts.hostname or ""
-        self._port = parts.port or 80
-        self.authority = parts.netloc.encode()
-        self.base_path = parts.path.rstrip("/").encode()
-        self._connect_seconds = target.timeout if connect_seconds is None else connect_seconds
-        self._idle: list[UpstreamConnection] = []
-        self._open: set[UpstreamConnection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
-
-    def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
-        """Give the caller a connection: a kept one now, or a new one as soon as it is there."""
-        oldest = monotonic() - IDLE_SECONDS
-        while self._idle and not fresh:
-            connection = self._idle.pop()
-            if connection.idle_since >= oldest and not connection.transport.is_closing():
-                connection.reused = True
-                caller.connected(connection)
-                return
-            connection.transport.close()
-        task = self.loop.create_task(self._connect(caller))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _connect(self, caller: Caller) -> None:
-        try:
-            async with asyncio.timeout(self._connect_seconds):
-                _, connection = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self), self._host, self._port
-                )
-        except (OSError, ValueError):  # ValueError: a host name that cannot be one
-            if not caller.abandoned:
-                caller.answer_failed("connect")
-            return
-        self._open.add(connection)
-        if caller.abandoned:
-            self.keep(connection)
-        else:
-            caller.connected(connection)
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        """Take back a connection whose answer is whole."""
-        connection.idle_since = monotonic()
-        self._idle.append(connection)
-
-    def forget(self, connection: UpstreamConnection) -> None:
-        """A connection has closed."""
-        self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def close_idle(self, now: float) -> None:
-        """Close what has been idle for too long; the stack's bottom is the oldest."""
-        while self._idle and self._idle[0].idle_since < now - IDLE_SECONDS:
-            self._idle.pop(0).transport.close()
-
-    def close(self) -> None:
-        """Close everything."""
-        for task in self._connecting:
-            task.cancel()
-        for connection in list(self._open):
-            connection.transport.abort()

@@ -42,7 +42,7 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     layout = Layout(configuration)
     counters = Counters(instructions.counters, instructions.index, layout, loop)
-    plane = DataPlane(configuration, instructions.keys, counters, loop)
+    plane = DataPlane(configuration, instructions.keys, counters, loop, instructions.index)
     await plane.capture.connect(instructions.emitter_path)
     listener = socket.socket(fileno=instructions.listener)
     listener.setblocking(False)

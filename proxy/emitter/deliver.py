@@ -1,6 +1,7 @@
 """Queues to Kafka: batches of our own making, one under way for each model and role, acknowledged by all replicas.
 
-A batch stays in its queue until Kafka has acknowledged it, so that a broker that goes away costs time and no event.
+A batch stays in its queue until Kafka has acknowledged it, so that a broker that goes away costs time and no event;
+what it does not take within a moment goes to the spool.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from events.brokers import OBSTACLES, Brokers, Obstacle
 from events.ids import partition_of
-from events.inference import Role
 from events.topics import TOPIC_OF_ROLE
 from proxy.counters import Counters
-from proxy.emitter.link import BATCH_BYTES, Link
+from proxy.emitter.batch import Outgoing
+from proxy.emitter.link import Link
 from proxy.emitter.queue import EventQueue, Queues
+from proxy.emitter.spool import Spool
 
 RETRY_SECONDS: Final = 1.0
+LINGER_SECONDS: Final = 0.05
 _LINK: Final = ""
 """What is told of the link itself, and not of one topic."""
 
@@ -34,54 +36,78 @@ _log = logging.getLogger("shadowdrift.emitter")
 class Delivery:
     """Keeps a producer, and a task for each queue."""
 
-    def __init__(self, brokers: Brokers, queues: Queues, counters: Counters) -> None:
+    def __init__(self, brokers: Brokers, queues: Queues, spool: Spool, counters: Counters) -> None:
         self._brokers = brokers
         self._queues = queues
+        self._spool = spool
         self._counters = counters
         self._link: Link | None = None
         self._changing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._told: dict[str, tuple[Obstacle, str]] = {}
+        self._obstructed = asyncio.Event()
+        """Set while something stands between us and Kafka."""
 
     def start(self) -> None:
-        """Deliver from now on."""
-        self._tasks = [
-            asyncio.create_task(self._deliver(model, role, queue)) for (model, role), queue in self._queues.items()
-        ]
+        """Deliver from now on, what an earlier emitter has left first."""
+        self._spool.start()
+        self._tasks = [asyncio.create_task(self._deliver(queue)) for queue in self._queues.values()]
 
     async def stop(self, within: float) -> None:
-        """Deliver what is queued, for at most `within` seconds; the rest is lost, and counted."""
+        """Deliver what waits, for at most `within` seconds; the rest goes to the spool, or is lost if that is away too.
+
+        Where Kafka is away and the spool is not, nobody waits.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                for queue in self._queues.values():
-                    await queue.emptied.wait()
+                await self._delivered_or_in_vain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for (model, role), queue in self._queues.items():
-            if len(queue):
-                fields = {"model": model, "role": role, "lost": len(queue)}
+        await self._spool.close()
+        for queue in self._queues.values():
+            fields = {"model": queue.model, "role": queue.role, "spooled": queue.stored, "lost": queue.held}
+            if queue.held:
                 _log.error("Kafka did not take every event before the stop", extra={"fields": fields})
-                self._lose(model, role, queue, len(queue), "shutdown")
+                queue.lose_held("shutdown")
+            elif queue.stored:
+                _log.info("events wait in the spool for the next start", extra={"fields": fields})
         await self._unlink(self._link)
 
-    async def _deliver(self, model: str, role: Role, queue: EventQueue) -> None:
-        topic, count = TOPIC_OF_ROLE[role], 0
-        suspects = 0  # how many of the first events were in a batch that was too large
+    async def _delivered_or_in_vain(self) -> None:
+        in_vain = asyncio.create_task(self._obstructed.wait())
+        empty = asyncio.create_task(self._all_delivered())
+        try:
+            await asyncio.wait({empty, in_vain}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._spool.usable:
+                await empty
+        finally:
+            in_vain.cancel()
+            empty.cancel()
+
+    async def _all_delivered(self) -> None:
+        for queue in self._queues.values():
+            await queue.emptied.wait()
+
+    async def _deliver(self, queue: EventQueue) -> None:
+        topic, partition_key = TOPIC_OF_ROLE[queue.role], queue.model
+        await self._spool.readable.wait()
         while True:
             await queue.filled.wait()
+            await _linger(queue)
             link = await self._linked()
+            if not queue:
+                continue
+            batch = queue.head()
+            if batch is None:
+                await self._spool.load(queue)
+                continue
             try:
-                batch, count = _fill(link.producer, queue, model.encode(), 0 if suspects else BATCH_BYTES)
-                partition = partition_of(model, link.partitions)
-                sent = await link.producer.send_batch(batch, topic, partition=partition)
+                partition = partition_of(partition_key, link.partitions)
+                sent = await link.producer.send_batch(Outgoing(batch), topic, partition=partition)
                 await link.outcome(sent, on_silence=partial(self._silence, topic))
             except (MessageSizeTooLargeError, RecordListTooLargeError):
-                # The broker's bound is below ours: one event at a time shows which one is too large.
-                suspects = max(suspects, count)
-                if count == 1:
-                    suspects -= 1
-                    self._lose(model, role, queue, 1, "too_large")
+                queue.too_large(batch)
                 await self._unlink(link)
             except Exception as error:
                 # Kafka's, the system's, or aiokafka's assertion about a partition that it does not know (any more): all
@@ -92,10 +118,10 @@ class Delivery:
                     await self._unlink(link)
                     await asyncio.sleep(RETRY_SECONDS)
             else:
-                suspects = max(0, suspects - count)
-                queue.remove(count)
-                self._count(model, role, queue, "events_delivered_total", count=count)
+                queue.delivered(batch)
                 self._clear(topic)
+            if queue.removable:
+                await self._spool.remove(queue)
 
     async def _linked(self) -> Link:
         """The link to Kafka, once the brokers answer and the topics are there."""
@@ -144,27 +170,16 @@ class Delivery:
         for word in OBSTACLES:
             place = self._counters.layout.place("shadowdrift_kafka_obstacle", "emitter", word)
             self._counters.cells[place] = int(word in standing)
-        self._counters.changed()
-
-    def _lose(self, model: str, role: Role, queue: EventQueue, count: int, reason: str) -> None:
-        queue.remove(count)
-        self._count(model, role, queue, "events_lost_total", reason, count=count)
-
-    def _count(self, model: str, role: Role, queue: EventQueue, family: str, *reason: str, count: int) -> None:
-        cells, layout = self._counters.cells, self._counters.layout
-        cells[layout.place(family, model, role, *reason)] += count
-        cells[layout.place("events_waiting", model, role)] = len(queue)
+        if standing:
+            self._obstructed.set()
+        else:
+            self._obstructed.clear()
         self._counters.changed()
 
 
-def _fill(producer: AIOKafkaProducer, queue: EventQueue, key: bytes, largest: int) -> tuple[Any, int]:
-    """A batch of the queue's first events, and how many they are: at least one, at most `largest` bytes."""
-    batch = producer.create_batch()
-    count = size = 0
-    while count < len(queue) and (count == 0 or size < largest):
-        event = queue.peek(count)
-        if batch.append(key=key, value=event.value, timestamp=event.time_ms, headers=event.headers) is None:
-            break
-        count += 1
-        size += len(event.value)
-    return batch, count
+async def _linger(queue: EventQueue) -> None:
+    """Wait a moment for more: a request to Kafka costs as much as encoding fifty events."""
+    if not queue.full.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await queue.full.wait()

@@ -13,7 +13,6 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from events.brokers import Brokers, Obstacle
 from events.topics import TOPIC_OF_ROLE, unequal_partitions
 
-BATCH_BYTES: Final = 512 * 1024
 REQUEST_TIMEOUT_MS: Final = 10_000
 START_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 10.0
@@ -35,7 +34,6 @@ class Link:
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
-            max_batch_size=BATCH_BYTES,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         self.partitions = 0

@@ -1,4 +1,4 @@
-"""The emitter's process: from the workers' frames to queued events."""
+"""The emitter's process: the workers' streams at one end, Kafka at the other."""
 
 from __future__ import annotations
 
@@ -7,123 +7,83 @@ import contextlib
 import logging
 import socket
 import sys
-from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
-from configuration import Configuration
 from configuration.brokers import brokers_of
-from events.codec import encode
-from events.headers import inference_headers
-from events.inference import ROLES, InferenceEvent
+from events.inference import ROLES
 from lifecycle.process import run
 from lifecycle.tether import Tether
 from logs.lines import log_to_stdout
 from proxy.counters import Counters
 from proxy.emitter.deliver import Delivery
-from proxy.emitter.extract import extract
-from proxy.emitter.pseudonym import Pseudonymiser
-from proxy.emitter.queue import Budget, Encoded, EventQueue, Queues
-from proxy.frames import Captured, FrameReader
-from proxy.keys import Keys
+from proxy.emitter.intake import Intake
+from proxy.emitter.queue import Budget, EventQueue, Queues
+from proxy.emitter.spool import Spool
+from proxy.frames import FrameReader
 from proxy.layout import Layout
 from proxy.worker import Instructions
-from reference.profile import Profile, load_for
+from reference.profile import load_for
 
 _log = logging.getLogger("shadowdrift.emitter")
 
 
-class Emitter:
-    """Turns what was captured into queued events."""
+class Streams:
+    """The workers' streams that are open."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        references: Mapping[str, Profile],
-        keys: Keys,
-        counters: Counters,
-        queues: Queues,
-    ) -> None:
-        self._references = references
-        self._names = {model: tuple(profile.features) for model, profile in references.items()}
-        self._pseudonymiser = Pseudonymiser(keys.derived("pseudonym"), keys.key_id)
-        self._counters = counters
-        self._queues = queues
-        self.readers: set[WorkerStream] = set()
+    def __init__(self) -> None:
+        self._open: set[WorkerStream] = set()
         self.all_gone = asyncio.Event()
         self.all_gone.set()
 
-    def take(self, batch: list[Captured]) -> None:
-        """Queue one event for each; what the queue has no room for is lost, and counted."""
-        cells, place = self._counters.cells, self._counters.layout.place
-        for captured in batch:
-            labels = (captured.model, captured.role)
-            queue = self._queues[labels]
-            cells[place("events_received", *labels)] += 1
-            try:
-                event = self._encoded(captured)
-            except Exception:  # one event must not end its worker's stream
-                _log.exception("an exchange could not be made an event")
-                cells[place("events_lost_total", *labels, "unencodable")] += 1
-                continue
-            if not queue.offer(event):
-                cells[place("events_lost_total", *labels, "queue_full")] += 1
-            cells[place("events_waiting", *labels)] = len(queue)
-        self._counters.changed()
+    def opened(self, stream: WorkerStream) -> None:
+        """One more."""
+        self._open.add(stream)
+        self.all_gone.clear()
 
-    def _encoded(self, captured: Captured) -> Encoded:
-        extracted = extract(captured, self._names.get(captured.model, ()))
-        if extracted.missing is not None:
-            place = self._counters.layout.place(
-                "events_unextracted_total", captured.model, captured.role, extracted.missing
-            )
-            self._counters.cells[place] += 1
-        event = InferenceEvent(
-            id=captured.id,
-            request_id=captured.request_id,
-            role=captured.role,
-            model=captured.model,
-            version=captured.version,
-            tenant=captured.tenant,
-            time=captured.time,
-            latency_seconds=captured.latency_seconds,
-            status=captured.status,
-            outcome=captured.outcome,
-            fraction=captured.fraction,
-            sampled=captured.sampled,
-            truncated=captured.request_truncated or captured.answer_truncated,
-            instances=extracted.instances,
-        )
-        self._pseudonymiser.apply(event, self._references.get(captured.model))
-        return Encoded(encode(event), inference_headers(event), int(event.time * 1000))
+    def ended(self, stream: WorkerStream) -> None:
+        """One less."""
+        self._open.discard(stream)
+        if not self._open:
+            self.all_gone.set()
 
 
 class WorkerStream(asyncio.Protocol):
     """The socket of one worker."""
 
-    def __init__(self, emitter: Emitter) -> None:
-        self._emitter = emitter
+    def __init__(self, intake: Intake, streams: Streams) -> None:
+        self._intake = intake
+        self._streams = streams
         self._reader = FrameReader()
+        self._worker: int | None = None
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._emitter.readers.add(self)
-        self._emitter.all_gone.clear()
+        self._streams.opened(self)
 
     def data_received(self, data: bytes) -> None:
         try:
             for batch in self._reader.feed(data):
-                self._emitter.take(batch)
+                self._intake.take(batch, self._greeted())
+            self._greeted()
         except (ValueError, msgspec.DecodeError):
             _log.exception("a worker's stream is broken; its connection is closed")
             if self._transport is not None:
                 self._transport.close()
 
+    def _greeted(self) -> int:
+        """The worker's index; opens the stream once its first frame is there."""
+        if self._worker is None and self._reader.worker is not None:
+            self._intake.stream_opened(self._reader.worker)
+            self._worker = self._reader.worker
+        return self._worker or 0
+
     def connection_lost(self, _: Exception | None) -> None:
-        self._emitter.readers.discard(self)
-        if not self._emitter.readers:
-            self._emitter.all_gone.set()
+        if self._worker is not None:
+            self._intake.stream_ended(self._worker)
+        self._streams.ended(self)
 
 
 async def emit(tether: Tether, stop: asyncio.Event) -> None:
@@ -134,24 +94,31 @@ async def emit(tether: Tether, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     counters = Counters(instructions.counters, instructions.index, Layout(configuration), loop)
     budget = Budget()
-    queues: Queues = {(model.name, role): EventQueue(budget) for model in configuration.models for role in ROLES}
+    queues: Queues = {
+        (model.name, role): EventQueue(model.name, role, counters, budget)
+        for model in configuration.models
+        for role in ROLES
+    }
     references = {
         model.name: profile
         for index, model in enumerate(configuration.models)
         if (profile := load_for(model, index)) is not None
     }
-    emitter = Emitter(configuration, references, instructions.keys, counters, queues)
-    delivery = Delivery(brokers_of(configuration), queues, counters)
+    directory = Path(configuration.state_dir) / "spool"
+    spool = Spool(directory, configuration.proxy.spool.max_bytes, queues.values(), budget, counters)
+    intake = Intake(configuration, references, instructions.keys, counters, queues, lambda: spool.loss_reason)
+    delivery = Delivery(brokers_of(configuration), queues, spool, counters)
     delivery.start()
+    streams = Streams()
     listener = socket.socket(fileno=instructions.listener)
     listener.setblocking(False)
-    server = await loop.create_unix_server(lambda: WorkerStream(emitter), sock=listener)
+    server = await loop.create_unix_server(lambda: WorkerStream(intake, streams), sock=listener)
     tether.announce({})
     await stop.wait()
     within = float(configuration.proxy.drain_timeout)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within):
-            await emitter.all_gone.wait()
+            await streams.all_gone.wait()
     await delivery.stop(within)
     counters.publish()
     server.close()

@@ -131,12 +131,15 @@ def test_paths_are_relative_to_the_files_directory(tmp_path: Path, monkeypatch: 
     """Whatever the working directory is, and absolute ones stay."""
     (tmp_path / "etc").mkdir()
     monkeypatch.chdir(tmp_path)
-    text = SHORTEST.replace("production: v1", "production: v1, reference: ../fraud.json") + (
+    credentials = "mirror: {credentials: {value_file: shadow.token}}"
+    text = SHORTEST.replace("production: v1", f"production: v1, reference: ../fraud.json, {credentials}") + (
         "state_dir: /var/lib/shadowdrift\nproxy: {token_file: token}\nexporter: {token_file: /run/token}\n"
     )
     found = read(Path("etc"), text)
     assert found.models[0].reference is not None
     assert os.path.normpath(found.models[0].reference) == str(tmp_path / "fraud.json")
+    assert found.models[0].mirror.credentials is not None
+    assert found.models[0].mirror.credentials.value_file == str(tmp_path / "etc" / "shadow.token")
     assert found.state_dir == "/var/lib/shadowdrift"
     assert found.proxy.token_file == str(tmp_path / "etc" / "token")
     assert found.exporter.token_file == "/run/token"
@@ -286,9 +289,6 @@ WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
     "rollback": ("rollback: {dry_run: false}", "top"),
     "models[0].fallback": ("fallback: {status: 200}", "model"),
     "models[0].stable": ("stable: v1", "model"),
-    "models[0].mirror.after": ("mirror: {after: request}", "model"),
-    "models[0].mirror.budget": ("mirror: {budget: {requests_per_day: 10}}", "model"),
-    "models[0].mirror.deduplicate": ("mirror: {deduplicate: 5m}", "model"),
     "models[0].pairs": ("pairs: {tolerance: 0.1}", "model"),
     "models[0].labels": ("labels: {keep: 1}", "model"),
 }

@@ -124,6 +124,12 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a tenant's level below 0": (model("tenant: {allow: [a], thresholds: {a: {large: -3}}}"), "models[0].tenant.thresholds.a.large must be above 0, got -3"),
     "a tenant's level that is no number": (model("tenant: {allow: [a], thresholds: {a: {large: .nan}}}"), "models[0].tenant.thresholds.a.large must be above 0, got nan"),
     "a budget below 0": (model("mirror: {budget: {requests_per_day: -1}}"), "models[0].mirror.budget.requests_per_day must be 0 or more, got -1"),
+    "a body above all memory": (model("mirror: {max_body_bytes: 65MiB}"), "models[0].mirror.max_body_bytes must be between 0 and 67108864, got 68157440"),
+    "more failures than calls": (model("mirror: {breaker: {calls: 5}}"), "models[0].mirror.breaker.failures must be between 1 and 5, got 10"),
+    "a memory of two days": (model("mirror: {deduplicate: 2d}"), "models[0].mirror.deduplicate must be between 0.001 and 86400, got 172800"),
+    "credentials without a file": (model("mirror: {credentials: {header: X-Key}}"), "models[0].mirror.credentials.value_file is required"),
+    "a credential in no header": (model("mirror: {credentials: {header: 'X Key', value_file: k}}"), "models[0].mirror.credentials.header must be the name of a header, got 'X Key'"),
+    "a credential that frames": (model("mirror: {credentials: {header: Content-Length, value_file: k}}"), "models[0].mirror.credentials.header must not be one that frames or marks a clone, got 'Content-Length'"),
     # units
     "an unknown unit of time": (model("mirror: {timeout: 10 parsecs}"), "models[0].mirror.timeout must be a duration such as 250ms, 10s or 5m, got '10 parsecs'"),
     "a time before now": (model("mirror: {timeout: -1}"), "models[0].mirror.timeout must be a duration such as 250ms, 10s or 5m, got -1"),

@@ -127,7 +127,7 @@ def test_what_is_marked_later_is_what_check_calls_without_effect() -> None:
     marked = {path for path, (_, meaning) in rows("configuration.md").items() if meaning.startswith("*later*")}
     for path in marked - {"models[].drift.alpha"}:
         noted = path.startswith(("proxy.spool", "proxy.parse", "rollback")) or re.fullmatch(
-            r"models\[\]\.(fallback|stable|targets\.\*\.probe.*|mirror\.(after|budget.*|deduplicate)|pairs.*|labels.*)",
+            r"models\[\]\.(fallback|stable|targets\.\*\.probe.*|pairs.*|labels.*)",
             path,
         )
         assert noted, path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from configuration.model import Breaker as Settings
+from configuration.target import Breaker as Settings
 from configuration.units import Duration
 from proxy.breaker import Breaker
 

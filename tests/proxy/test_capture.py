@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 
 from events.inference import OUTCOMES, Outcome, Role
 from proxy.capture import MAX_HELD_BYTES
-from proxy.frames import MAX_FRAME_BYTES, Captured, FrameReader, encode_frame
+from proxy.frames import MAX_FRAME_BYTES, Captured, FrameReader, encode_frame, encode_hello
 from tests.proxy.conftest import Serve
-from tests.proxy.planes import Plane
+from tests.proxy.planes import ListeningEmitter, Plane
 from tests.support.backend import Backend, answers
 from tests.support.raw_client import connected, request
 from tests.support.waiting import until
@@ -45,13 +46,14 @@ EXCHANGES = st.builds(
 @given(st.lists(st.lists(EXCHANGES, max_size=3), max_size=4), st.lists(st.integers(1, 400)))
 def test_frames_come_out_as_they_went_in_wherever_they_are_cut(batches: list[list[Captured]], cuts: list[int]) -> None:
     """Byte for byte and in order, with nothing left behind."""
-    stream, reader = b"".join(encode_frame(batch) for batch in batches), FrameReader()
+    stream, reader = encode_hello(3) + b"".join(encode_frame(batch) for batch in batches), FrameReader()
     seen: list[list[Captured]] = []
     for cut in [*cuts, len(stream)]:
         seen += reader.feed(stream[:cut])
         stream = stream[cut:]
     assert seen == batches
     assert list(reader.feed(b"")) == []
+    assert reader.worker == 3
 
 
 @pytest.mark.parametrize("stream", [b"\xff\xff\xff\xff", (MAX_FRAME_BYTES + 1).to_bytes(4, "big"), b"\0\0\0\1\xc1"])
@@ -107,7 +109,7 @@ async def test_an_emitter_that_does_not_read_costs_events_and_no_memory(serve: S
     await _fill(plane, "backlog")
     lost = plane.number("events_lost_total", "fraud", "production", "backlog")
     assert lost == 1
-    held = plane.plane.capture._transport.get_write_buffer_size()  # type: ignore[union-attr]
+    held = plane.plane.capture._stream.transport.get_write_buffer_size()  # type: ignore[union-attr]
     assert MAX_HELD_BYTES - 400_000 < held <= MAX_HELD_BYTES
     plane.emitter.go_on_reading()
     captured = plane.number("events_captured_total", "fraud", "production")
@@ -118,11 +120,49 @@ async def test_without_an_emitter_events_are_lost_and_requests_are_not(serve: Se
     """Counted, with the reason."""
     plane = await serve()
     plane.emitter.stop()
-    await until(lambda: plane.plane.capture._transport is None, what="the emitter's end")
+    await until(lambda: plane.plane.capture._stream is None, what="the emitter's end")
     async with connected(plane.port) as client:
         for _ in range(5):
             assert (await client.ask(request())).status == 200
     assert plane.numbers("events_lost_total") == {("fraud", "production", "emitter_gone"): 5}
+
+
+async def test_another_emitter_is_taken_when_there_is_one(serve: Serve, tmp_path: Path) -> None:
+    """The gauge tells which one, and 0 in between; what came in between is lost, what comes after arrives."""
+    plane = await serve()
+    assert plane.number("emitter_link") == 1
+    plane.emitter.stop()
+    await until(lambda: plane.number("emitter_link") == 0, what="the emitter's end")
+    async with connected(plane.port) as client:
+        await client.ask(request())
+        await plane.plane.capture.connect(str(tmp_path / "nobody.sock"), 2)
+        assert plane.number("emitter_link") == 0
+        second = await ListeningEmitter.start(tmp_path / "e3.sock")
+        await plane.plane.capture.connect(str(tmp_path / "e3.sock"), 3)
+        assert plane.number("emitter_link") == 3
+        answer = await client.ask(request())
+        [one] = await second.of_role("production")
+        assert one.id == answer.header("x-shadowdrift-id")
+    assert plane.numbers("events_lost_total") == {("fraud", "production", "emitter_gone"): 1}
+    plane.check_laws()
+    second.stop()
+
+
+async def test_an_older_emitter_never_takes_the_place_of_a_newer(serve: Serve, tmp_path: Path) -> None:
+    """Told in whatever order; what waited for the first one goes to the first one, and its stream ends whole."""
+    plane = await serve()
+    second = await ListeningEmitter.start(tmp_path / "e2.sock")
+    async with connected(plane.port) as client:
+        await client.ask(request())
+        await plane.plane.capture.connect(str(tmp_path / "e2.sock"), 2)
+        await plane.plane.capture.connect(str(tmp_path / "e.sock"), 1)
+        assert plane.number("emitter_link") == 2
+        await plane.emitter.of_role("production")
+        await client.ask(request())
+        await second.of_role("production")
+    assert plane.numbers("events_lost_total") == {}
+    assert plane.number("events_handed", "fraud", "production") == 2
+    second.stop()
 
 
 def test_every_outcome_has_a_place() -> None:

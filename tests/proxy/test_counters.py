@@ -123,7 +123,8 @@ async def test_what_is_between_two_processes_is_waiting() -> None:
 
     def set_to(counters: Counters, **numbers: int) -> None:
         for family, number in numbers.items():
-            counters.cells[layout.place(family, *labels)] = number
+            whose = ("0",) if family == "events_received" else ()
+            counters.cells[layout.place(family, *whose, *labels)] = number
         counters.publish()
 
     set_to(worker, events_captured_total=10, events_handed=7, events_waiting=3)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -25,10 +26,12 @@ from events.inference import ROLES
 from events.topics import PRODUCTION, SHADOW, create
 from proxy.counters import Counters, shared_file
 from proxy.emitter.deliver import Delivery
-from proxy.emitter.main import Emitter, WorkerStream
+from proxy.emitter.intake import Intake, Source
+from proxy.emitter.main import Streams, WorkerStream
 from proxy.emitter.queue import Budget, EventQueue, Queues
-from proxy.frames import Captured, encode_frame
-from proxy.layout import LOSS_REASONS, Layout
+from proxy.emitter.spool import Spool
+from proxy.frames import Captured, encode_frame, encode_hello
+from proxy.layout import FAMILIES, LOSS_REASONS, Layout
 from tests.proxy.planes import KEYS, document
 from tests.proxy.test_extract import captured
 from tests.support.kafka import Kafka
@@ -41,33 +44,47 @@ LABELS = ("fraud", "production")
 class Line:
     """An emitter without its process: `take` is what a worker's frame does."""
 
-    def __init__(self, servers: str, *, limit: int = 2**28) -> None:
-        configuration = convert(document("http://127.0.0.1:1", "http://127.0.0.1:2", kafka=servers), Path("/"), "test")
+    def __init__(
+        self, servers: str, folder: Path, *, limit: int = 2**26, max_bytes: int = 2**32, models: tuple[str, ...] = ()
+    ) -> None:
+        made = document("http://127.0.0.1:1", "http://127.0.0.1:2", kafka=servers)
+        made["models"] += [{**made["models"][0], "name": name, "path_prefix": f"/{name}"} for name in models]
+        configuration = convert(made, folder, "test")
         layout = Layout(configuration)
         descriptor = shared_file(1, layout)
         self.counters = Counters(descriptor, 0, layout, asyncio.get_running_loop())
         os.close(descriptor)
         budget = Budget(limit)
         self.brokers = brokers_of(configuration)
-        self.queues: Queues = {("fraud", role): EventQueue(budget) for role in ROLES}
-        self.emitter = Emitter(configuration, {}, KEYS, self.counters, self.queues)
-        self.delivery = Delivery(self.brokers, self.queues, self.counters)
+        self.queues: Queues = {
+            (name, role): EventQueue(name, role, self.counters, budget) for name in ("fraud", *models) for role in ROLES
+        }
+        self.spool = Spool(folder / "spool", max_bytes, self.queues.values(), budget, self.counters)
+        self.intake = Intake(configuration, {}, KEYS, self.counters, self.queues, lambda: self.spool.loss_reason)
+        self.delivery = Delivery(self.brokers, self.queues, self.spool, self.counters)
+
+    def stream(self) -> WorkerStream:
+        """The emitter's end of a worker's connection."""
+        return WorkerStream(self.intake, Streams())
 
     def number(self, family: str, *labels: str) -> int:
         """One counter."""
-        return self.counters.cells[self.counters.layout.place(family, *(labels or LABELS))]
+        if not labels and FAMILIES[family].labels:
+            labels = LABELS
+        return self.counters.cells[self.counters.layout.place(family, *labels)]
 
     def take(self, first: int, count: int, **changes: Any) -> None:
         """So many exchanges, numbered."""
-        self.emitter.take([numbered(index, **changes) for index in range(first, first + count)])
+        self.intake.take([numbered(index, **changes) for index in range(first, first + count)])
         self.check_law()
 
     def check_law(self) -> None:
-        """Received is delivered, lost, or waiting."""
+        """Received, and recovered from the spool, is delivered, lost, or waiting."""
         for role in ROLES:
             lost = sum(self.number("events_lost_total", "fraud", role, reason) for reason in LOSS_REASONS)
             rest = self.number("events_delivered_total", "fraud", role) + self.number("events_waiting", "fraud", role)
-            assert self.number("events_received", "fraud", role) == lost + rest
+            received = sum(self.number("events_received", worker, "fraud", role) for worker in "01")
+            assert received + self.number("events_recovered", "fraud", role) == lost + rest
 
     async def delivers(self, count: int, within: float = 30) -> None:
         """Wait until so many are acknowledged."""
@@ -82,9 +99,9 @@ def numbered(index: int, **changes: Any) -> Captured:
 
 
 @asynccontextmanager
-async def line(servers: str, *, limit: int = 2**28) -> AsyncIterator[Line]:
+async def line(servers: str, folder: Path, **bounds: Any) -> AsyncIterator[Line]:
     """A line that delivers, for one block."""
-    made = Line(servers, limit=limit)
+    made = Line(servers, folder, **bounds)
     made.delivery.start()
     try:
         yield made
@@ -96,7 +113,7 @@ async def line(servers: str, *, limit: int = 2**28) -> AsyncIterator[Line]:
 @pytest.fixture
 async def topics(kafka: Kafka) -> AsyncIterator[Kafka]:
     """The broker with our topics, made as `shadowdrift topics --create` does."""
-    await create(Line(kafka.bootstrap_servers).brokers, 4, 1)
+    await create(kafka.brokers, 4, 1)
     yield kafka
     await _remove(kafka)
 
@@ -132,9 +149,9 @@ def order(records: list[ConsumerRecord]) -> list[int]:
     return [int(decode_inference(record.value).id.removeprefix("id-")) for record in records]
 
 
-async def test_events_arrive_in_order_with_key_headers_and_time(topics: Kafka) -> None:
+async def test_events_arrive_in_order_with_key_headers_and_time(topics: Kafka, tmp_path: Path) -> None:
     """All of a model on its own partition, as every other client's partitioner has it."""
-    async with line(topics.bootstrap_servers) as sent:
+    async with line(topics.bootstrap_servers, tmp_path) as sent:
         for first in range(0, 3000, 100):
             sent.take(first, 100)
             await asyncio.sleep(0)
@@ -161,39 +178,66 @@ async def test_events_arrive_in_order_with_key_headers_and_time(topics: Kafka) -
     assert order(await read(topics, SHADOW, 50)) == list(range(50))
 
 
-async def test_an_event_too_large_for_the_broker_is_lost_alone(topics: Kafka) -> None:
+async def test_an_event_too_large_for_the_broker_is_lost_alone(topics: Kafka, tmp_path: Path) -> None:
     """It is found among the others of its batch, counted, and they arrive in their order."""
     big = msgspec.json.encode({f"feature-{index}-{'x' * 200}": index for index in range(8000)})
-    async with line(topics.bootstrap_servers) as sent:
+    async with line(topics.bootstrap_servers, tmp_path) as sent:
         sent.take(0, 20)
-        sent.emitter.take([captured(big, id="id-20")])
+        sent.intake.take([captured(big, id="id-20")])
         sent.take(21, 20)
         await sent.delivers(40)
         assert sent.number("events_lost_total", *LABELS, "too_large") == 1
     assert order(await read(topics, PRODUCTION, 40)) == [*range(20), *range(21, 41)]
 
 
-async def test_an_event_that_cannot_be_made_ends_nothing(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_that_cannot_be_made_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is wrong with one exchange, its worker's stream goes on."""
-    sent = Line(kafka.bootstrap_servers)
-    stream = WorkerStream(sent.emitter)
-    encoded = sent.emitter._encoded
+    sent = Line("127.0.0.1:1", tmp_path)
+    take = Source.take
 
-    def sometimes(one: Captured) -> Any:
+    def sometimes(source: Source, one: Captured) -> bool:
         if one.id == "id-1":
             raise RuntimeError("a fault of our own")
-        return encoded(one)
+        return take(source, one)
 
-    monkeypatch.setattr(sent.emitter, "_encoded", sometimes)
-    stream.data_received(encode_frame([numbered(index) for index in range(3)]))
+    monkeypatch.setattr(Source, "take", sometimes)
+    sent.stream().data_received(encode_hello(0) + encode_frame([numbered(index) for index in range(3)]))
     assert sent.number("events_waiting") == 2
     assert sent.number("events_lost_total", *LABELS, "unencodable") == 1
     sent.check_law()
 
 
-async def test_hostile_bodies_become_events_all_the_same() -> None:
+async def test_each_workers_stream_is_counted_for_itself(tmp_path: Path) -> None:
+    """Open from its first frame to its end; a frame that its death tore is not there, those before it are."""
+    sent = Line("127.0.0.1:1", tmp_path)
+    streams = [sent.stream() for _ in range(2)]
+    torn = encode_frame([numbered(2), numbered(3)])[:-1]
+    for worker, stream in enumerate(streams):
+        stream.data_received(encode_hello(worker))
+        assert sent.number("emitter_streams", str(worker)) == 1
+    streams[1].data_received(encode_frame([numbered(0), numbered(1)]) + torn)
+    streams[1].connection_lost(None)
+    assert [sent.number("events_received", worker, *LABELS) for worker in "01"] == [0, 2]
+    assert [sent.number("emitter_streams", worker) for worker in "01"] == [1, 0]
+    sent.check_law()
+
+
+@pytest.mark.parametrize("beginning", [encode_hello(2), encode_hello(-1), encode_frame([numbered(0)])])
+async def test_a_stream_that_does_not_begin_with_a_worker_is_closed(beginning: bytes, tmp_path: Path) -> None:
+    """One that the configuration does not have, or none at all."""
+    sent = Line("127.0.0.1:1", tmp_path)
+    stream, transport = sent.stream(), Mock(spec=asyncio.Transport)
+    stream.connection_made(transport)
+    stream.data_received(beginning + encode_frame([numbered(0)]))
+    transport.close.assert_called_once()
+    assert sum(sent.number("events_received", worker, *LABELS) for worker in "01") == 0
+    stream.connection_lost(None)
+    assert [sent.number("emitter_streams", worker) for worker in "01"] == [0, 0]
+
+
+async def test_hostile_bodies_become_events_all_the_same(tmp_path: Path) -> None:
     """No body may end the stream of its worker."""
-    sent = Line("127.0.0.1:1")
+    sent = Line("127.0.0.1:1", tmp_path)
     bodies = [
         b'{"\\ud800": 1}',
         b'{"a": "\\udfff"}',
@@ -203,17 +247,17 @@ async def test_hostile_bodies_become_events_all_the_same() -> None:
         b"",
         b"NaN",
     ]
-    WorkerStream(sent.emitter).data_received(encode_frame([captured(body, body) for body in bodies]))
+    sent.stream().data_received(encode_hello(0) + encode_frame([captured(body, body) for body in bodies]))
     assert sent.number("events_waiting") == len(bodies)
     assert all(sent.number("events_lost_total", *LABELS, reason) == 0 for reason in LOSS_REASONS)
 
 
-async def test_what_the_queue_has_no_room_for_is_lost_and_counted() -> None:
+async def test_what_the_queue_has_no_room_for_is_lost_and_counted(tmp_path: Path) -> None:
     """The newest; what was there stays; the bound is over all queues together."""
-    sent = Line("127.0.0.1:1", limit=20_000)
+    sent = Line("127.0.0.1:1", tmp_path, limit=20_000)
     sent.take(0, 100)
     held = sent.number("events_waiting")
-    assert 10 < held < 25
+    assert 30 < held < 50
     assert sent.number("events_lost_total", *LABELS, "queue_full") == 100 - held
     sent.take(0, 1, role="shadow")
     assert sent.number("events_lost_total", "fraud", "shadow", "queue_full") == 1
@@ -221,10 +265,13 @@ async def test_what_the_queue_has_no_room_for_is_lost_and_counted() -> None:
     assert sent.number("events_lost_total", *LABELS, "shutdown") == held
 
 
-async def test_a_stop_with_kafka_away_has_an_end_and_counts_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stop_with_kafka_and_disk_away_has_an_end_and_counts_what_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nobody answers at the address; the log says once what is in the way, and what was lost."""
     caplog.set_level(logging.INFO, "shadowdrift")
-    sent = Line("127.0.0.1:1")
+    (tmp_path / "spool").write_text("no directory")
+    sent = Line("127.0.0.1:1", tmp_path)
     sent.delivery.start()
     sent.take(0, 10)
     await until(lambda: "Kafka does not take events; they wait" in caplog.text, what="a line that tells")
@@ -232,15 +279,18 @@ async def test_a_stop_with_kafka_away_has_an_end_and_counts_what_is_lost(caplog:
         await sent.delivery.stop(within=1.5)
     assert sent.number("events_lost_total", *LABELS, "shutdown") == 10
     assert caplog.text.count("Kafka does not take events") == 1
+    assert caplog.text.count("the spool cannot be used") == 1
+    assert sent.number("shadowdrift_spool_obstacle", "disk") == 1
+    assert sent.number("spool_read") == 0
 
 
 async def test_events_wait_for_topics_that_do_not_exist_yet(
-    kafka: Kafka, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    kafka: Kafka, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """They are told, and made, and then they get everything in order."""
     monkeypatch.setattr(proxy.emitter.link, "REQUEST_TIMEOUT_MS", 1000)
     caplog.set_level(logging.INFO, "shadowdrift")
-    async with line(kafka.bootstrap_servers) as sent:
+    async with line(kafka.bootstrap_servers, tmp_path) as sent:
         sent.take(0, 50)
         await until(lambda: "Kafka does not take events" in caplog.text, 40, "a line that tells")
         await create(sent.brokers, 4, 1)
@@ -250,14 +300,16 @@ async def test_events_wait_for_topics_that_do_not_exist_yet(
     await _remove(kafka)
 
 
-async def test_unequal_partitions_hold_events_back_and_say_so(kafka: Kafka, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unequal_partitions_hold_events_back_and_say_so(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     """A model's production and shadow would not meet; once the counts are equal everything goes."""
     caplog.set_level(logging.INFO, "shadowdrift")
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
         await admin.create_topics([NewTopic(PRODUCTION, 4, 1), NewTopic(SHADOW, 2, 1)])
-        async with line(kafka.bootstrap_servers) as sent:
+        async with line(kafka.bootstrap_servers, tmp_path) as sent:
             sent.take(0, 10)
             await until(lambda: "same number of partitions" in str([record.__dict__ for record in caplog.records]), 30)
             assert sent.number("events_delivered_total") == 0
@@ -274,12 +326,12 @@ async def _made(admin: AIOKafkaAdminClient) -> bool:
     return bool(answer.topic_errors[0][1] == 0)
 
 
-async def test_kafka_away_at_the_start_and_killed_in_between_costs_nothing(own_kafka: Kafka) -> None:
+async def test_kafka_away_at_the_start_and_killed_in_between_costs_nothing(own_kafka: Kafka, tmp_path: Path) -> None:
     """Everything arrives, each at least once, in order but for what was sent again; the stop is clean."""
     loop = asyncio.get_running_loop()
-    await create(Line(own_kafka.bootstrap_servers).brokers, 4, 1)
+    await create(own_kafka.brokers, 4, 1)
     await loop.run_in_executor(None, own_kafka.stop)
-    async with line(own_kafka.bootstrap_servers) as sent:
+    async with line(own_kafka.bootstrap_servers, tmp_path) as sent:
         sent.take(0, 500)
         assert sent.number("events_delivered_total") == 0
         await loop.run_in_executor(None, own_kafka.start)
@@ -294,9 +346,11 @@ async def test_kafka_away_at_the_start_and_killed_in_between_costs_nothing(own_k
     assert list(dict.fromkeys(seen)) == list(range(1500))
 
 
-async def test_two_topics_with_troubles_of_their_own_are_each_told_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_two_topics_with_troubles_of_their_own_are_each_told_once(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     """One topic that goes well again leaves the other's trouble on the gauge, and no line comes twice."""
-    line = Line("127.0.0.1:1")
+    line = Line("127.0.0.1:1", tmp_path)
     caplog.set_level(logging.INFO, "shadowdrift.emitter")
 
     def shown() -> list[int]:

@@ -146,7 +146,7 @@ def event(one: Captured) -> InferenceEvent:
         id=one.id, request_id=one.request_id, role=one.role, model=one.model, version=one.version, time=one.time,
         outcome=one.outcome, instances=extract(one, NAMES).instances,
     )  # fmt: skip
-    Pseudonymiser(b"k" * 32, "k1").apply(made, Listed())
+    Pseudonymiser(b"k" * 32, "k1", Listed()).apply(made)
     return made
 
 

@@ -343,7 +343,7 @@ async def test_the_client_gets_these_headers(serve: Serve, production: Backend, 
         answer = await client.ask(request())
     [captured] = await plane.emitter.of_role("production")
     assert answer.header("x-shadowdrift-id") == captured.id
-    own = {"content-length", "x-shadowdrift-id"}
+    own = {"content-length", "date", "x-shadowdrift-id"}
     assert [pair for pair in answer.headers if pair[0] not in own] == expected
 
 
@@ -380,7 +380,7 @@ TARGETS = {
     "http://evil.example/predict?x=1": b"/base/predict?x=1",
     "http://evil.example": b"/base/",
     "http://evil.example?x=1": b"/base/?x=1",
-    "HTTPS://user:pass@evil.example:99/p": b"/base/p",
+    "HTTPS://evil.example:99/p": b"/base/p",
 }
 
 
@@ -394,16 +394,42 @@ async def test_path_and_query_alone_come_from_the_client(production: Backend, se
     assert production.calls[0].header(b"host") == production.url.removeprefix("http://").encode()
 
 
-async def test_trailers_are_not_passed_on_and_never_taken_for_headers(serve: Serve, production: Backend) -> None:
-    """A client could otherwise name its own tenant behind the body."""
+async def test_trailers_are_passed_on_behind_the_body(serve: Serve, production: Backend) -> None:
+    """Both ways, announced or not; the next request on the connection is none the worse."""
+    plane = await serve()
+
+    async def trailing(call: Call) -> None:
+        await call.read_body()
+        assert call.trailers == [b"X-Checksum: 5"]
+        await call.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n1\r\na\r\n0\r\nX-T: 1\r\n\r\n"
+        )
+
+    production.script = trailing
+    raw = request(chunks=1, headers=("Trailer: X-Checksum",)).removesuffix(b"\r\n") + b"X-Checksum: 5\r\n\r\n"
+    async with connected(plane.port) as client:
+        for _ in range(2):
+            answer = await client.ask(raw)
+            assert (answer.body, answer.trailers, answer.header("trailer")) == (b"a", [b"X-T: 1"], "X-T")
+    assert production.calls[0].header(b"trailer") == b"X-Checksum"
+    assert production.connections == 1
+
+
+async def test_no_trailer_passes_for_a_header(serve: Serve, production: Backend) -> None:
+    """A client could otherwise name its own tenant behind the body, or frame, route or authorise the request."""
     plane = await serve(tenant={"header": "X-Tenant-Id", "allow": ["acme"]})
     production.script = sends(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-T: 1\r\n\r\n", then="keep"
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nSet-Cookie: a\r\nDate: 9\r\n\r\n",
+        then="keep",
     )
-    raw = request(chunks=1).removesuffix(b"\r\n") + b"X-Tenant-Id: acme\r\nContent-Type: x\r\n\r\n"
+    names = "X-Tenant-Id", "x-tenant-id", "Content-Type", "Content_Length", "Host", "Authorization"
+    names += "X-Request-Id", "X-Shadow", "X-Shadowdrift-Clone", "X-Forwarded-For", "Cookie", "Connection"
+    trailers = "".join(f"{name}: acme\r\n" for name in names).encode()
     async with connected(plane.port) as client:
-        assert (await client.ask(raw)).body == b"a"
+        answer = await client.ask(request(chunks=1).removesuffix(b"\r\n") + trailers + b"\r\n")
+        assert (answer.body, answer.trailers) == (b"a", [])
         assert (await client.ask(request())).body == b"a"
+    assert production.calls[0].trailers == []
     assert production.calls[0].header(b"x-tenant-id") is None
     assert [captured.tenant for captured in await plane.emitter.of_role("production", 2)] == [None, None]
 
@@ -437,15 +463,31 @@ async def test_a_client_of_http_1_0_is_never_told_to_continue(serve: Serve, prod
     assert production.calls[0].header(b"expect") is None
 
 
-async def test_interim_answers_are_no_answers(serve: Serve, production: Backend) -> None:
-    """103 and an unasked 100 are left out; the final answer is the answer."""
+async def test_interim_answers_are_passed_on(serve: Serve, production: Backend) -> None:
+    """103 to whoever can read it, 100 to whoever asked for it; the final answer is the answer."""
     plane = await serve()
-    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\nConnection: x-a\r\nX-A: b\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
     production.script = sends(interim + answer_bytes(body=b"final"), then="keep")
     async with connected(plane.port) as client:
         for _ in range(2):
-            answer = await client.ask(request())
+            await client.send(request())
+            hints = await client.head()
+            assert (hints.status, hints.headers) == (103, [("link", "x")])
+            answer = await client.answer()
             assert (answer.status, answer.body, answer.header("link")) == (200, b"final", None)
+    async with connected(plane.port) as client:
+        assert (await client.ask(request(version="1.0"))).body == b"final"
+
+
+@pytest.mark.parametrize("status", [101, 100])
+async def test_interim_answers_that_nobody_can_mean_are_malformed(
+    serve: Serve, production: Backend, status: int
+) -> None:
+    """A switch of protocols that was not asked for, or interim answers without end."""
+    plane = await serve()
+    production.script = sends(b"HTTP/1.1 %d X\r\n\r\n" % status * (1 if status == 101 else 1000), then="hang")
+    async with connected(plane.port) as client:
+        assert (await client.ask(request())).status == 502
 
 
 async def test_an_answer_before_the_request_is_whole_ends_the_connection_after_it(

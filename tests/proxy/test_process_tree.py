@@ -266,11 +266,12 @@ async def test_a_stop_under_load_fails_no_request_and_loses_no_event(
         await _remove(kafka)
 
 
-async def test_a_stop_with_kafka_away_ends_in_time_and_counts(
+async def test_a_stop_with_kafka_away_ends_in_time_and_the_next_start_has_the_events(
     production: Backend, shadow: Backend, tmp_path: Path
 ) -> None:
-    """What could not be delivered is lost, and told."""
-    async with tree(configured(production, shadow, mirror={"fraction": 0}), tmp_path) as running:
+    """What could not be delivered waits on disk, and every scrape of the next run still obeys the law."""
+    made = configured(production, shadow, mirror={"fraction": 0})
+    async with tree(made, tmp_path) as running:
         async with connected(running.port) as client:
             for _ in range(5):
                 await client.ask(request())
@@ -278,7 +279,13 @@ async def test_a_stop_with_kafka_away_ends_in_time_and_counts(
         assert await asyncio.wait_for(running.process.wait(), 25) == 0
     totals = running.message("has stopped")
     assert totals is not None
-    assert (totals["events_captured_total"], totals["events_lost_total"], totals["events_waiting"]) == (5, 5, 0)
+    assert (totals["events_captured_total"], totals["events_lost_total"], totals["events_waiting"]) == (5, 0, 5)
+    async with tree(made, tmp_path) as running:
+        await until(lambda: running.message("the spool holds events of an earlier run"), what="the spool's events")
+        metrics = await running.metrics()
+        _laws(metrics)
+        assert metrics.total("events_waiting", role="production") == 5
+        assert metrics.total("events_spooled_bytes") > 0
 
 
 @pytest.mark.parametrize("setting", ["listen", "admin"])

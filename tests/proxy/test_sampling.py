@@ -1,14 +1,23 @@
 """Sampling: the same choice everywhere, nested, and as large as it is said to be."""
 
+import asyncio
 import math
+from collections import Counter
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configuration.reading import convert
+from proxy.heads import read_request_head
+from proxy.layout import Layout
+from proxy.plan import Plan
 from proxy.sampling import Sampler, threshold
+from proxy.serving import Shares
+from tests.proxy.planes import KEYS, document
 
 IDS = 100_000
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -62,6 +71,52 @@ def test_another_key_chooses_independently(fraction: float) -> None:
     first, second = chosen(KEY, fraction), chosen(OTHER_KEY, fraction)
     assert near(len(first & second), IDS, fraction**2)
     assert near(len(second - first), IDS, fraction * (1 - fraction))
+
+
+def test_a_canary_gets_its_share_of_the_cloned_requests() -> None:
+    """Under the keys that a proxy has: a chi-square, one degree of freedom, of cloned or not against canary or not."""
+    sampler, router = Sampler(KEYS.derived("sampling")), Sampler(KEYS.derived("routing"))
+    shares, below = Shares({"v2": 0.9, "v3": 0.1}), threshold(0.05)
+    counts = Counter(
+        (sampler.position(name) < below, shares.version(router.position(name)) == "v3")
+        for name in (b"request-%d" % number for number in range(IDS))
+    )
+    cloned = counts[True, True] + counts[True, False]
+    canary = counts[True, True] + counts[False, True]
+    expected = {
+        (a, b): (cloned if a else IDS - cloned) * (canary if b else IDS - canary) / IDS
+        for a in (True, False)
+        for b in (True, False)
+    }
+    statistic = sum((counts[cell] - expected[cell]) ** 2 / expected[cell] for cell in expected)
+    assert near(cloned, IDS, 0.05)
+    assert near(canary, IDS, 0.1)
+    assert statistic < FAR**2
+
+
+async def test_replicas_choose_the_same_and_capture_what_they_clone(tmp_path: Path) -> None:
+    """Two proxies that share the key file, whatever the fractions: one decision, and it nests."""
+    loop = asyncio.get_running_loop()
+
+    def plan(mirror: float, capture: float) -> Plan:
+        made = document("http://p:1", "http://s:1", mirror={"fraction": mirror}, capture={"fraction": capture})
+        configuration = convert(made, tmp_path, "test")
+        return Plan(configuration.models[0], Layout(configuration), loop, Sampler(KEYS.derived("routing")))
+
+    head = read_request_head(b"POST", b"/predict", "1.1", [(b"Host", b"h")])
+    fractions = (0.0, 0.01, 0.05, 0.5, 1.0)
+    first, second = Sampler(KEYS.derived("sampling")), Sampler(KEYS.derived("sampling"))
+    names = [b"request-%d" % number for number in range(5000)]
+    before: set[bytes] = set()
+    for fraction in fractions:
+        one, other = plan(fraction, 0.3), plan(fraction, 0.9)
+        chosen = {name for name in names if one.chosen(head, first.position(name))}
+        assert chosen == {name for name in names if other.chosen(head, second.position(name))}
+        assert before <= chosen
+        before = chosen
+        captured = {name for name in names if first.position(name) < one.capture_threshold}
+        assert chosen <= captured or captured <= chosen  # the smaller share lies within the larger one
+    assert len(before) == 5000
 
 
 def test_positions_are_uniform() -> None:

@@ -26,6 +26,7 @@ class Call:
         pairs = [line.partition(b":") for line in lines[1:]]
         self.headers = [(name, value.removeprefix(b" ")) for name, _, value in pairs]
         self.body = b""
+        self.trailers: list[bytes] = []
         self.body_read = asyncio.Event()
         self.ended = asyncio.Event()
         """Set when the peer has closed the connection, or the backend has."""
@@ -47,7 +48,8 @@ class Call:
             while size := int(await self._reader.readuntil(b"\r\n"), 16):
                 self.body += await self._reader.readexactly(size)
                 assert await self._reader.readexactly(2) == b"\r\n"
-            assert await self._reader.readexactly(2) == b"\r\n"
+            while (line := await self._reader.readuntil(b"\r\n")) != b"\r\n":
+                self.trailers.append(line.removesuffix(b"\r\n"))
         else:
             self.body = await self._reader.readexactly(int(self.header(b"content-length") or 0))
         self.body_read.set()

@@ -31,6 +31,7 @@ class Answer:
     body: bytes = b""
     chunks: list[bytes] = field(default_factory=list)
     """The pieces of a chunked body as they came."""
+    trailers: list[bytes] = field(default_factory=list)
 
     def header(self, name: str) -> str | None:
         """The only header of that name, None without one."""
@@ -92,14 +93,19 @@ class Client:
 
     async def _chunks(self, answer: Answer) -> None:
         while True:
-            answer.chunks.append(await self.chunk())
+            answer.chunks.append(await self.chunk(answer.trailers))
             answer.body += answer.chunks[-1]
             if not answer.chunks[-1]:
                 return
 
-    async def chunk(self) -> bytes:
-        """Read one chunk; the last one is empty."""
+    async def chunk(self, trailers: list[bytes] | None = None) -> bytes:
+        """Read one chunk; the last one is empty, and `trailers` takes what stands behind it."""
         size = int(await self._reader.readuntil(b"\r\n"), 16)
+        if not size:
+            while (line := await self._reader.readuntil(b"\r\n")) != b"\r\n":
+                assert trailers is not None, line
+                trailers.append(line.removesuffix(b"\r\n"))
+            return b""
         data = await self._reader.readexactly(size + 2)
         assert data[-2:] == b"\r\n"
         return data[:-2]

@@ -1,0 +1,383 @@
+"""The spool: what Kafka does not take within a moment waits on disk, and survives this process.
+
+One thread does all that blocks; the event loop decides what is written, and never waits for the disk to take an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic
+from typing import Final, Literal, TypeVar
+
+from proxy.counters import Counters
+from proxy.emitter.batch import Batch, joined
+from proxy.emitter.queue import Budget, EventQueue
+from proxy.emitter.segments import SEGMENT_BYTES, Read, Segments
+from proxy.layout import SPOOL_OBSTACLES
+
+SPILL_SECONDS: Final = 0.1
+"""How often what must not stay in memory is written; a crash costs what came since."""
+
+PATIENCE_SECONDS: Final = 1.0
+"""How long the oldest event may be in memory alone."""
+
+SYNC_SECONDS: Final = 1.0
+"""How often what was written is forced to the disk; a power failure costs what came since."""
+
+RETRY_SECONDS: Final = 1.0
+LOCK_SECONDS: Final = 0.2
+CLOSE_SECONDS: Final = 5.0
+
+SpoolObstacle = Literal["held", "disk", "bound"]
+"""Another process has the spool; the disk does not take it; it holds `proxy.spool.max_bytes`."""
+
+T = TypeVar("T")
+_log = logging.getLogger("shadowdrift.emitter")
+
+
+class Spool:
+    """The files of all queues below one directory, which one emitter at a time has."""
+
+    def __init__(
+        self,
+        directory: Path,
+        max_bytes: int,
+        queues: Iterable[EventQueue],
+        budget: Budget,
+        counters: Counters,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._budget = budget
+        self._counters = counters
+        self._clock = clock
+        # Room comes free by whole segments, so a small bound needs small ones.
+        segment_bytes = max(64 * 1024, min(SEGMENT_BYTES, max_bytes // 8))
+        self._segments = {queue: Segments(directory / f"{queue.role}.{queue.model}", segment_bytes) for queue in queues}
+        self._foreign_bytes = 0
+        self._disk = ThreadPoolExecutor(1, "spool")
+        self._syncing = ThreadPoolExecutor(1, "spool-sync")
+        self._lock: int | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+        self._standing: set[SpoolObstacle] = set()
+        self._retry_at = 0.0
+        self._sync_at = 0.0
+        self._synced: asyncio.Future[None] | None = None
+        self.readable = asyncio.Event()
+        """Set once what was left is known, so that nothing newer overtakes it; or once it cannot be known."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes events, as far as is known."""
+        return self._lock is not None and not self._standing
+
+    @property
+    def loss_reason(self) -> str:
+        """Why an event that memory has no room for is not on disk instead."""
+        if "bound" in self._standing:
+            return "spool_full"
+        if self._lock is None and "disk" not in self._standing:
+            return "queue_full"
+        return "spool_failed"
+
+    def start(self) -> None:
+        """Open it, and write from now on."""
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        await self._open()
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SPILL_SECONDS):
+                    await self._closing.wait()
+            await self.spill()
+
+    # Opening.
+
+    async def _open(self) -> None:
+        while self._lock is None:
+            try:
+                holder = await self._blocking(self._try_lock)
+                if holder is None:
+                    await self._blocking(self._find_segments)
+            except OSError as error:
+                self._fail(error)
+                self.readable.set()
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._clear("disk")
+                if holder is not None:
+                    self._wait_for(holder)
+                    await asyncio.sleep(LOCK_SECONDS)
+        self._clear("held")
+        for queue, segments in self._segments.items():
+            if segments.events:
+                queue.recovered(segments.events)
+        self._tell_what_was_found()
+        self._counters.cells[self._counters.layout.place("spool_read")] = 1
+        self._show_size()
+        self.readable.set()
+
+    def _try_lock(self) -> str | None:
+        """Take the lock: None, or who has it."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, _supervisor().encode(), 0)
+        except BlockingIOError:
+            holder = os.pread(lock, 500, 0).decode("utf-8", "replace")
+            os.close(lock)
+            return holder
+        except BaseException:
+            os.close(lock)
+            raise
+        self._lock = lock
+        return None
+
+    def _find_segments(self) -> None:
+        try:
+            for segments in self._segments.values():
+                segments.open()
+            ours = {f"{queue.role}.{queue.model}" for queue in self._segments}
+            others = [path for path in self._directory.iterdir() if path.is_dir() and path.name not in ours]
+            self._foreign_bytes = sum(file.stat().st_size for path in others for file in path.glob("*.segment"))
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _wait_for(self, holder: str) -> None:
+        """An older emitter of this proxy will end and leave what it has; another proxy's will not."""
+        if holder not in ("", _supervisor()):
+            why = f"{self._directory} belongs to the proxy of {holder}; give each proxy a state_dir of its own"
+            self._stand("held", "there is no spool; events wait in memory alone", why)
+            self.readable.set()
+
+    def _tell_what_was_found(self) -> None:
+        found = {f"{queue.role} of {queue.model}": segments.events for queue, segments in self._segments.items()}
+        if any(found.values()):
+            events = {name: count for name, count in found.items() if count}
+            _log.info("the spool holds events of an earlier run", extra={"fields": {"events": events}})
+        if cut := sum(segments.cut for segments in self._segments.values()):
+            _log.warning("the spool's end was torn, as a crash leaves it", extra={"fields": {"bytes": cut}})
+        if self._foreign_bytes:
+            fields = {"bytes": self._foreign_bytes, "directory": str(self._directory)}
+            _log.warning(
+                "the spool holds events of a model that is not configured; they stay", extra={"fields": fields}
+            )
+
+    # Writing.
+
+    async def spill(self, everything: bool = False) -> None:
+        """Write what must not stay in memory: all of it at the end, else what Kafka does not take soon enough."""
+        now = self._clock()
+        if self._lock is None or ("disk" in self._standing and not everything and now < self._retry_at):
+            return
+        late = None if everything or self._budget.used > self._budget.limit // 2 else now - PATIENCE_SECONDS
+        wrote = refused = False
+        for queue in self._segments:
+            batches = queue.begin_writing(late)
+            if not batches:
+                continue
+            fitting = self._fitting(batches)
+            refused = refused or len(fitting) < len(batches)
+            queue.limit_writing(len(fitting))
+            if fitting and not await self._write(queue, fitting):
+                return
+            wrote = wrote or bool(fitting)
+        if refused:
+            why = f"proxy.spool.max_bytes is {self._max_bytes}"
+            self._stand("bound", "the spool is full; what memory has no room for is lost", why)
+        else:
+            self._clear("bound")
+        if "disk" in self._standing and (wrote or await self._probe()):
+            self._clear("disk")
+        await self._synchronise(now)
+
+    def _fitting(self, batches: list[Batch]) -> list[Batch]:
+        """The first of them, as many as the bound leaves room for."""
+        room = self._max_bytes - self._size()
+        for index, batch in enumerate(batches):
+            room -= batch.size + 64
+            if room < 0:
+                return batches[:index]
+        return batches
+
+    async def _write(self, queue: EventQueue, batches: list[Batch]) -> bool:
+        try:
+            await self._blocking(self._segments[queue].append, batches)
+        except OSError as error:
+            queue.not_written()
+            self._fail(error)
+            return False
+        queue.written()
+        await self._remove(queue)
+        self._show_size()
+        return True
+
+    async def _probe(self) -> bool:
+        """Whether the disk takes something again."""
+        try:
+            await self._blocking(_try_to_write, self._directory / "probe")
+        except OSError as error:
+            self._fail(error)
+            return False
+        return True
+
+    async def _synchronise(self, now: float) -> None:
+        if now < self._sync_at or (self._synced is not None and not self._synced.done()):
+            return
+        self._sync_at = now + SYNC_SECONDS
+        loop = asyncio.get_running_loop()
+        try:
+            descriptors = await self._blocking(self._unsynced)
+        except OSError as error:
+            self._fail(error)
+            return
+        if descriptors:
+            self._synced = loop.run_in_executor(self._syncing, _synchronise, descriptors)
+            self._synced.add_done_callback(self._see_sync)
+
+    def _unsynced(self) -> list[int]:
+        return [descriptor for segments in self._segments.values() for descriptor in segments.unsynced()]
+
+    def _see_sync(self, synced: asyncio.Future[None]) -> None:
+        if not synced.cancelled() and isinstance(error := synced.exception(), OSError):
+            self._fail(error)
+
+    # Reading.
+
+    async def load(self, queue: EventQueue) -> None:
+        """Read the queue's oldest events, so that it has a head, however long the disk takes."""
+        while True:
+            try:
+                await self._remove(queue)
+                read = await self._blocking(_read, self._segments[queue])
+                break
+            except OSError as error:
+                self._fail(error)
+                await asyncio.sleep(RETRY_SECONDS)
+        if read.damaged:
+            fields = {"model": queue.model, "role": queue.role, "lost": read.damaged}
+            _log.error("a part of the spool cannot be read", extra={"fields": fields})
+        queue.loaded(read.batches[0] if read.batches else None, read.records, read.damaged)
+
+    async def remove(self, queue: EventQueue) -> None:
+        """Remove from disk what the queue has delivered. What cannot be removed is delivered again after a restart."""
+        try:
+            await self._remove(queue)
+        except OSError as error:
+            self._fail(error)
+
+    async def _remove(self, queue: EventQueue) -> None:
+        records, queue.removable = queue.removable, 0
+        if records:
+            try:
+                await self._blocking(self._segments[queue].remove, records)
+            finally:
+                self._show_size()
+
+    # The end.
+
+    async def close(self) -> None:
+        """Write all that is in memory, force it to the disk, and let another emitter have it."""
+        self._closing.set()
+        if self._task is not None:
+            if self._lock is None:
+                self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)  # not cut off in the middle of a write
+            self._task.cancel()
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.spill(everything=True)
+                await self._blocking(lambda: _synchronise(self._unsynced()))
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._blocking(self._close)
+        self._disk.shutdown(wait=False)
+        self._syncing.shutdown(wait=False)
+
+    def _close(self) -> None:
+        for segments in self._segments.values():
+            segments.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # What it tells.
+
+    def _size(self) -> int:
+        return self._foreign_bytes + sum(segments.size for segments in self._segments.values())
+
+    def _show_size(self) -> None:
+        self._counters.cells[self._counters.layout.place("events_spooled_bytes")] = self._size()
+        self._counters.changed()
+
+    def _fail(self, error: OSError) -> None:
+        self._retry_at = self._clock() + RETRY_SECONDS
+        why = f"{self._directory}: {error.strerror or error}"
+        self._stand("disk", "the spool cannot be used; events wait in memory alone", why)
+
+    def _stand(self, obstacle: SpoolObstacle, message: str, why: str) -> None:
+        """Something stands against the spool: one line in the log, and a gauge."""
+        if obstacle not in self._standing:
+            self._standing.add(obstacle)
+            _log.error(message, extra={"fields": {"why": why}})
+            self._show_obstacles()
+
+    def _clear(self, obstacle: SpoolObstacle) -> None:
+        if obstacle in self._standing:
+            self._standing.discard(obstacle)
+            _log.info("the spool takes events again", extra={"fields": {"after": obstacle}})
+            self._show_obstacles()
+
+    def _show_obstacles(self) -> None:
+        for obstacle in SPOOL_OBSTACLES:
+            place = self._counters.layout.place("shadowdrift_spool_obstacle", obstacle)
+            self._counters.cells[place] = int(obstacle in self._standing)
+        self._counters.changed()
+
+    async def _blocking(self, what: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, what, *arguments)
+
+
+def _read(segments: Segments) -> Read:
+    """The oldest batches as one: what was written in small pieces leaves in large ones."""
+    read = segments.read()
+    return Read([joined(read.batches)] if read.batches else [], read.records, read.damaged)
+
+
+def _try_to_write(path: Path) -> None:
+    try:
+        path.write_bytes(bytes(4096))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _synchronise(descriptors: list[int]) -> None:
+    """Force what was written to the disk, and close these descriptors."""
+    try:
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _supervisor() -> str:
+    """Whose emitter this is, in words: an older emitter of the same proxy has the same."""
+    return f"process {os.getppid()} on {socket.gethostname()}"

@@ -1,0 +1,184 @@
+"""Requests to speak another protocol: WebSocket is tunnelled, any other is declined without a word."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import proxy.tunnel
+from tests.proxy.conftest import Serve
+from tests.support.backend import Backend, Call, echo, sends
+from tests.support.raw_client import Client, connected, request
+from tests.support.waiting import until
+
+ASK = (
+    b"GET /live HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+async def switches(call: Call) -> None:
+    """A script: switch, greet in the same breath, then send back in capitals whatever comes, to its end."""
+    await call.send(SWITCH + b"welcome ")
+    while data := await call.read_some():
+        await call.send(data.upper())
+    await call.send(b"bye")
+    await call.close()
+
+
+async def tunnelled(client: Client, early: bytes = b"") -> None:
+    """Ask for WebSocket, and check that the model's consent comes as it was sent."""
+    await client.send(ASK + early)
+    answer = await client.head()
+    assert answer.status == 101
+    assert answer.header("upgrade") == "websocket"
+    assert answer.header("connection") == "Upgrade"
+    assert answer.header("sec-websocket-accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+async def test_a_websocket_passes_both_ways_unread(serve: Serve, production: Backend) -> None:
+    """Also what each side says before the other has spoken; each may end its half first."""
+    plane = await serve(inference={"methods": ["GET"]}, mirror={"fraction": 1})
+    production.script = switches
+    async with connected(plane.port) as client:
+        await tunnelled(client, b"early ")
+        assert await client.some(14) == b"welcome EARLY "
+        await client.send(b"POST / HTTP/1.1\r\n\r\n")  # no longer HTTP to anybody here
+        assert await client.some(19) == b"POST / HTTP/1.1\r\n\r\n"
+        client.end_sending()
+        assert await client.to_its_end() == b"bye"
+    [call] = production.calls
+    assert call.header(b"upgrade") == b"websocket"
+    assert call.header(b"connection") == b"Upgrade"
+    assert call.header(b"sec-websocket-key") is not None
+    await until(lambda: plane.number("proxy_connections") == 0 and not production.open, what="both ends' release")
+    assert plane.numbers("inference_requests_total") == {}
+    assert plane.numbers("mirror_sampled_total") == {}
+
+
+async def test_a_slow_reader_of_a_tunnel_holds_its_sender_back(serve: Serve, production: Backend) -> None:
+    """64 MiB do not gather in memory: the model can send no more than what the buffers hold."""
+    plane = await serve()
+    sent = 0
+
+    async def pours(call: Call) -> None:
+        nonlocal sent
+        await call.send(SWITCH)
+        for _ in range(1024):
+            await call.send(b"x" * 65536)
+            sent += 65536
+        await call.close()
+
+    production.script = pours
+    async with connected(plane.port) as client:
+        await tunnelled(client)
+        client.stop_reading()
+        await until(lambda: sent > 0, what="the first bytes")
+        seen = -1
+        while sent != seen:  # until the buffers between the two are full
+            seen = sent
+            await asyncio.sleep(0.1)
+        assert sent < 32 * 2**20
+        client.go_on_reading()
+        assert len(await client.to_its_end()) == 1024 * 65536
+
+
+@pytest.mark.parametrize("who", ["client", "model"])
+async def test_an_end_that_breaks_ends_the_other(serve: Serve, production: Backend, who: str) -> None:
+    """A reset on either side releases both."""
+    plane = await serve()
+    breaks = asyncio.Event()
+
+    async def switches_and_breaks(call: Call) -> None:
+        await call.send(SWITCH)
+        await breaks.wait()
+        await (call.reset() if who == "model" else call.gone())
+
+    production.script = switches_and_breaks
+    async with connected(plane.port) as client:
+        await tunnelled(client)
+        breaks.set()
+        if who == "client":
+            client.reset()
+        else:
+            assert await client.rest() == b""
+        await until(lambda: plane.number("proxy_connections") == 0 and not production.open, what="both ends' release")
+
+
+async def test_a_silent_tunnel_ends_by_a_deadline(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a client that went away without a word would hold two descriptors for ever."""
+    monkeypatch.setattr(proxy.tunnel, "IDLE_SECONDS", 0.2)
+    plane = await serve()
+    production.script = switches
+    async with connected(plane.port) as client:
+        await tunnelled(client)
+        assert (await client.rest()).startswith(b"welcome")
+    assert plane.number("proxy_connections") == 0
+
+
+async def test_a_tunnel_goes_on_while_its_worker_drains_and_is_cut_at_the_deadline(
+    serve: Serve, production: Backend
+) -> None:
+    """Nobody can tell when a conversation is over."""
+    plane = await serve()
+    production.script = switches
+    async with connected(plane.port) as client:
+        await tunnelled(client)
+        stopping = asyncio.create_task(plane.stop(within=0.5))
+        await until(lambda: plane.plane.draining, what="the drain")
+        await client.send(b"still here")
+        assert await client.some(18) == b"welcome STILL HERE"
+        await stopping
+        assert await client.rest() == b""
+
+
+async def test_a_model_may_decline(serve: Serve, production: Backend) -> None:
+    """Its answer is an ordinary one, and the next request follows on the same connection, sent ahead or not."""
+    plane = await serve()
+    production.script = sends(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno", then="keep")
+    async with connected(plane.port) as client:
+        await client.send(ASK + request() + request())
+        for _ in range(3):
+            answer = await client.answer()
+            assert (answer.status, answer.body) == (426, b"no")
+        assert (await client.ask(request())).status == 426
+    assert [call.method for call in production.calls] == [b"GET", b"POST", b"POST", b"POST"]
+
+
+DECLINED = {
+    "HTTP/2 in clear": ("h2c", "Upgrade, HTTP2-Settings", "POST"),
+    "a choice": ("h2c, websocket", "Upgrade", "POST"),
+    "something new": ("foo/2", "upgrade", "POST"),
+    "WebSocket with a body": ("websocket", "Upgrade", "POST"),
+    "an upgrade that Connection does not name": ("websocket", "keep-alive", "GET"),
+    "HTTP/2 without a body": ("h2c", "Upgrade", "GET"),
+}
+
+
+@pytest.mark.parametrize("chunks", [0, 2])
+@pytest.mark.parametrize("case", DECLINED)
+async def test_any_other_protocol_is_declined_and_the_request_served(
+    serve: Serve, production: Backend, case: str, chunks: int
+) -> None:
+    """As HTTP/1.1 allows; the model never hears of it, so that no request can be hidden in another protocol."""
+    protocol, connection, method = DECLINED[case]
+    plane = await serve()
+    production.script = echo
+    headers = (f"Connection: {connection}", f"Upgrade: {protocol}", "HTTP2-Settings: AAMAAABkAAQAAP__")
+    body = None if method == "GET" else b"hello"
+    raw = request(method, headers=headers, body=body, chunks=chunks if body else 0)
+    async with connected(plane.port) as client:
+        for piece in (raw + request(body=b"next"), raw[:-3], raw[-3:], request(body=b"next")):
+            await client.send(piece)
+        bodies = [(await client.answer()).body for _ in range(4)]
+    assert bodies == [body or b"", b"next"] * 2
+    for call in production.calls:
+        assert call.header(b"upgrade") is None
+        assert call.header(b"connection") is None
