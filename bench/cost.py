@@ -13,14 +13,15 @@ import msgspec
 
 from bench.accounting import cpu_of
 from bench.broker import Broker
-from bench.load import paced, saturate
+from bench.load import Saturation, paced, saturate
 from bench.measurement import Load
+from bench.pace import Paced
 from bench.processes import Server, answers
 from bench.shadowdrift import Proxy, configure, scrape
 from lifecycle.refusal import Refusal
 
 SETTLE_SECONDS: Final = 120.0
-WARM_UP_SECONDS: Final = 2
+WARM_UP_SECONDS: Final = 1
 
 
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,15 +63,14 @@ class Whole:
         self.proxy.server.stop()
         self.exporter.stop()
 
-    def cost(self, load: Load, run: Callable[[], int]) -> Cost:
-        """What the requests of `run`, which returns their number, cost until they are measured."""
-        events, before, began = self._events(), self._used(), time.monotonic()
-        requests = run()
-        took = time.monotonic() - began
+    def cost(self, load: Load, run: Callable[[], Saturation | Paced]) -> Cost:
+        """What the requests of `run` cost until their events are measured."""
+        events, before = self._events(), self._used()
+        seen = run()
         self.settle()
         used = {name: after - before[name] for name, after in self._used().items()}
-        per_million = {name: seconds * 1e6 / requests for name, seconds in used.items()}
-        return Cost(load, requests, requests / took, self._events() - events, per_million)
+        per_million = {name: seconds * 1e6 / seen.sent for name, seconds in used.items()}
+        return Cost(load, seen.sent, seen.requests / seen.seconds, self._events() - events, per_million)
 
     def settle(self) -> None:
         """Until everything captured is measured."""
@@ -98,8 +98,8 @@ def costs(whole: Whole, lua: Path, rate: float, seconds: int) -> list[Cost]:
         saturate(lua, whole.proxy.port, WARM_UP_SECONDS)
         whole.settle()
         return [
-            whole.cost("pace", lambda: paced(whole.proxy.port, rate, seconds).requests),
-            whole.cost("saturation", lambda: saturate(lua, whole.proxy.port, max(1, seconds // 2)).requests),
+            whole.cost("pace", lambda: paced(whole.proxy.port, rate, seconds)),
+            whole.cost("saturation", lambda: saturate(lua, whole.proxy.port, max(1, seconds // 2))),
         ]
     finally:
         whole.stop()

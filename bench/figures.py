@@ -72,6 +72,7 @@ def subject_figures(rounds: Rounds, subject: str) -> Figures:
         "emitter_us": rounds.each(lambda one: cpu_us(one, "emitter"), saturated),
         "supervisor_us": rounds.each(lambda one: cpu_us(one, "supervisor"), saturated),
         "worker_and_emitter_us": rounds.each(worker_and_emitter_us, saturated),
+        "paced_worker_us": rounds.each(lambda one: cpu_us(one, "worker"), paced),
         "requests_per_second": rounds.each(lambda one: one.rate, saturated),
         "saturated_p50_ms": rounds.each(lambda one: one.p50_ms, saturated),
         "saturated_p99_ms": rounds.each(lambda one: one.p99_ms, saturated),
@@ -138,7 +139,7 @@ def ratios(rounds: Rounds, peer: str) -> Figures:
 def cpu_us(one: Measurement, process: str) -> float | None:
     """Microseconds of a process's CPU for each request."""
     used = one.cpu_seconds.get(process)
-    return None if used is None or not one.requests else used * 1e6 / one.requests
+    return None if used is None or not one.sent else used * 1e6 / one.sent
 
 
 def worker_and_emitter_us(one: Measurement) -> float | None:
@@ -148,7 +149,7 @@ def worker_and_emitter_us(one: Measurement) -> float | None:
 
 
 def _cloned_ratio(one: Measurement) -> float | None:
-    return None if one.cloned is None or not one.requests else one.cloned / one.requests
+    return None if one.cloned is None or not one.sent else one.cloned / one.sent
 
 
 def _by(one: float | None, other: float | None) -> float | None:

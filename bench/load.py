@@ -51,6 +51,11 @@ class Saturation:
         """Requests answered in a second."""
         return self.requests / self.seconds
 
+    @property
+    def sent(self) -> int:
+        """All that the server had to do with."""
+        return self.requests
+
 
 def script(folder: Path) -> Path:
     """The file that tells wrk what to send, and what to say at the end."""

@@ -25,6 +25,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     load: Load
     requests: int
     """Answered; at `pace` also those that failed, with the time that they waited."""
+    sent: int
+    """With those of the warm-up, which belong to no other figure than CPU and clones."""
     seconds: float
     p50_ms: float
     p99_ms: float

@@ -40,6 +40,8 @@ class Paced(msgspec.Struct, frozen=True):
     """What the client saw; milliseconds."""
 
     requests: int
+    warm_up: int
+    """Requests sent before these, which nothing else here counts."""
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -50,6 +52,11 @@ class Paced(msgspec.Struct, frozen=True):
     """Cut, unanswered, never sent for want of a connection, or answered with another status than 200."""
     changed: int
     """Answered with 200 and another body than the backend's."""
+
+    @property
+    def sent(self) -> int:
+        """All that the server had to do with."""
+        return self.warm_up + self.requests
 
 
 class Connection:
@@ -195,7 +202,8 @@ def pace(port: int, rate: float, seconds: float, connections: int = CONNECTIONS)
     """Warm the way up, then measure."""
     # The kernel otherwise wakes a sleeper up to 50 µs late, on purpose.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    warm_up = Client(port, rate, max(1, int(rate * _WARM_UP_SECONDS)), connections)
+    warming = max(1, int(rate * _WARM_UP_SECONDS))
+    warm_up = Client(port, rate, warming, connections)
     warm_up.run()
     warm_up.close()
     client = Client(port, rate, int(rate * seconds), connections)
@@ -205,6 +213,7 @@ def pace(port: int, rate: float, seconds: float, connections: int = CONNECTIONS)
     client.close()
     return Paced(
         requests=len(client.latencies),
+        warm_up=warming,
         seconds=took,
         p50_ms=percentile(client.latencies, 0.5) * 1000,
         p99_ms=percentile(client.latencies, 0.99) * 1000,

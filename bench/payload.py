@@ -20,7 +20,7 @@ SEED: Final = 5
 
 def bodies(count: int, seed: int = SEED) -> list[bytes]:
     """So many different requests, each of 300 bytes."""
-    draw = random.Random(seed)  # noqa: S311 - not a secret
+    draw = random.Random(seed)
     return [body(row) for row in _rows(count, draw)]
 
 
@@ -43,5 +43,5 @@ def training_data(file: Path, rows: int = 10_000) -> None:
     with file.open("w", newline="") as output:
         writer = csv.DictWriter(output, [*CATEGORIES, *NUMBERS, "prediction"])
         writer.writeheader()
-        draw = random.Random(SEED + 1)  # noqa: S311 - not a secret
+        draw = random.Random(SEED + 1)
         writer.writerows({**row, "prediction": draw.choice((0.25, 0.5, 0.75))} for row in _rows(rows, draw))

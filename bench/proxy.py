@@ -92,6 +92,7 @@ class Run:
             shadow=shadow,
             load=load,
             requests=seen.requests,
+            sent=seen.sent,
             seconds=seen.seconds,
             p50_ms=seen.p50_ms,
             p99_ms=seen.p99_ms,
@@ -140,7 +141,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _line(one: Measurement) -> str:
     shadow = "" if one.shadow == "none" else f", {one.shadow} shadow"
-    cpu = ", ".join(f"{name} {used * 1e6 / max(1, one.requests):.1f}" for name, used in one.cpu_seconds.items())
+    cpu = ", ".join(f"{name} {used * 1e6 / max(1, one.sent):.1f}" for name, used in one.cpu_seconds.items())
     wrong = f"{one.cloned or 0} cloned, {one.failures} failed, {one.changed or 0} changed"
     return (
         f"round {one.round}, {one.subject}{shadow}, {one.load}: {one.rate:,.0f}/s, p50 {one.p50_ms:.2f} ms, "

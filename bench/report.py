@@ -98,6 +98,7 @@ ROWS: Final = (
     ("emitter_us", "… of the emitter"),
     ("supervisor_us", "… of the supervisor"),
     ("worker_and_emitter_us", "… worker and emitter together"),
+    ("paced_worker_us", "CPU of the worker at the constant rate, µs a request"),
     ("requests_per_second", "requests/s, one worker"),
     ("saturated_p50_ms", "p50 at saturation, ms"),
     ("saturated_p99_ms", "p99 at saturation, ms"),

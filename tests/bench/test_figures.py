@@ -22,6 +22,7 @@ def measured(
         "cloned": 50_000,
         "cpu_seconds": {"worker": 40.0},
     }
+    given["sent"] = (given | other)["requests"]
     return Measurement(round=number, subject=subject, shadow=shadow, load=load, **(given | other))
 
 
@@ -85,6 +86,12 @@ def test_a_hung_shadow_is_held_against_a_healthy_one() -> None:
     assert figures["hung_saturated_p99_ratio"].median == pytest.approx(1.1)
     assert figures["hung_paced_p99_ratio"].median == pytest.approx(1.5)
     assert [figures[name].median for name in ("failures", "hung_failures", "changed")] == [2, 3, 2]
+
+
+def test_the_requests_of_a_warm_up_share_the_cpu_and_the_clones() -> None:
+    """They are no part of the rate."""
+    figures = subject_figures(Rounds([measured(1, OURS, "healthy", "pace", sent=2_000_000)]), OURS)
+    assert figures["paced_worker_us"].median == 20.0
 
 
 def test_a_process_that_a_subject_lacks_has_no_figure() -> None:
