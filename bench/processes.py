@@ -39,7 +39,7 @@ class Server:
                 start_new_session=True,
             )
         self._watcher = subprocess.Popen(
-            ["sh", "-c", 'read -r _; kill -9 -- "-$1"', "watch-server", str(self.pid)],
+            ["sh", "-c", 'read -r _; kill -9 "-$1"', "watch-server", str(self.pid)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -55,7 +55,7 @@ class Server:
         """Wait until it is ready; `Refusal` with the end of its log where it ends or takes longer."""
         deadline = time.monotonic() + within
         while not ready():
-            ended = self._process.poll() is not None
+            ended = self._has_ended()
             if ended or time.monotonic() > deadline:
                 said = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
                 self.stop()
@@ -64,23 +64,28 @@ class Server:
         return self
 
     def signal(self, number: int) -> None:
-        """To the process that was started."""
-        self._process.send_signal(number)
+        """To the process that was started. (Popen's own way would reap it, if it has ended.)"""
+        os.kill(self.pid, number)
 
     def stop(self, within: float = 20.0) -> None:
-        """SIGTERM; what is left of its group after `within` seconds is killed."""
-        self._process.terminate()
-        try:
-            self._process.wait(within)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
-        # After the wait: until then nobody else can have been given the number.
+        """SIGTERM to the process that was started; once it has ended, or after `within` seconds, the rest is killed."""
+        if self._process.returncode is not None:
+            return
+        self.signal(signal.SIGTERM)
+        deadline = time.monotonic() + within
+        while not self._has_ended() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
         self._watcher.kill()
         self._watcher.wait()
         if self._watcher.stdin is not None:
             self._watcher.stdin.close()
+
+    def _has_ended(self) -> bool:
+        """Without reaping it: its number stays its group's meanwhile, and cannot become another's."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def __enter__(self) -> Self:
         """It runs already."""
