@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,23 @@ def parse_stat(text: str) -> Cpu:
 def resident_bytes(pids: Iterable[int]) -> int:
     """Resident memory, pages that are shared counted in each."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in pids)
+
+
+def busy_share(seconds: float) -> float:
+    """The share of all cores' time, for so long from now, that somebody used; what the hypervisor took is used too."""
+    before = _cores()
+    time.sleep(seconds)
+    busy, whole = (after - earlier for after, earlier in zip(_cores(), before, strict=True))
+    return busy / whole if whole else 0.0
+
+
+def _cores() -> tuple[int, int]:
+    return parse_cores(Path("/proc/stat").read_text())
+
+
+def parse_cores(text: str) -> tuple[int, int]:
+    """Ticks of all cores together, used and in all, by the first line of /proc/stat."""
+    # user nice system idle iowait irq softirq steal; guests' time, which follows, is in user's already.
+    ticks = [int(field) for field in text.split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)

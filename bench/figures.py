@@ -19,6 +19,11 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max: float
 
 
+def spread(values: Sequence[float]) -> Spread:
+    """Of at least one value."""
+    return Spread(median(values), min(values), max(values))
+
+
 Figures = dict[str, Spread]
 
 
@@ -53,7 +58,7 @@ class Rounds:
             found = [self._found.get((number, *one)) for one in wanted]
             if None not in found and (one := value(*found)) is not None:
                 values.append(one)
-        return Spread(median(values), min(values), max(values)) if values else None
+        return spread(values) if values else None
 
 
 def shadow_of(subject: str) -> Shadow:
@@ -85,8 +90,8 @@ def subject_figures(rounds: Rounds, subject: str) -> Figures:
         found["added_p99_ms"] = rounds.each(lambda one, base: one.p99_ms - base.p99_ms, paced, direct)
         found |= _hung(rounds, subject, saturated, paced)
     for name, total in totals(rounds.of(subject)).items():
-        found[name] = Spread(total, total, total)
-    return {name: spread for name, spread in found.items() if spread is not None}
+        found[name] = spread([total])
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _hung(
@@ -133,7 +138,7 @@ def ratios(rounds: Rounds, peer: str) -> Figures:
         ),
         "requests_per_second": rounds.each(lambda a, b: a.rate / b.rate, ours, theirs),
     }
-    return {name: spread for name, spread in found.items() if spread is not None}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def cpu_us(one: Measurement, process: str) -> float | None:
@@ -179,19 +184,17 @@ def bounds(subjects: Mapping[str, Figures], against: Mapping[str, Figures]) -> l
     """Our medians beside their bounds; those that were not measured are left out."""
     found: list[Bound] = []
     for name, of, figure, must, aim, less in BOUNDS:
-        spread = (subjects if of == OURS else against).get(of, {}).get(figure)
-        if spread is not None:
-            found.append(judged(name, spread.median, must, aim, less=less))
+        ours = (subjects if of == OURS else against).get(of, {}).get(figure)
+        if ours is not None:
+            found.append(judged(name, ours.median, must, aim, less=less))
     return found
 
 
 def judged(name: str, value: float, must: float | None, aim: float | None, *, less: bool) -> Bound:
-    """Whether a value meets its bounds; one that is not set is met."""
+    """Which of its bounds a value meets; one that is not set is not met."""
 
     def within(bound: float | None) -> bool:
-        return bound is None or (value <= bound if less else value >= bound)
+        return bound is not None and (value <= bound if less else value >= bound)
 
-    met: Literal["aim", "must", "neither"] = "neither"
-    if within(must):
-        met = "aim" if within(aim) else "must"
+    met: Literal["aim", "must", "neither"] = "aim" if within(aim) else "must" if within(must) else "neither"
     return Bound(name, value, must, aim, less, met)

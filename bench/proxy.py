@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import parts
-from bench.accounting import cpu_of
+from bench.accounting import busy_share, cpu_of
 from bench.backend import Backend
 from bench.broker import Broker
 from bench.cost import Whole, costs
@@ -31,6 +31,9 @@ from lifecycle.refusal import REFUSED
 
 RESULTS: Final = CHECKOUT / "bench" / "results"
 WARM_UP_SECONDS: Final = 1
+LISTEN_SECONDS: Final = 1.0
+MUCH: Final = 0.15
+"""Of the machine, used by others: beyond it rates and p99 mean little."""
 
 
 class Run:
@@ -38,6 +41,8 @@ class Run:
 
     def __init__(self, stack: ExitStack, folder: Path, options: argparse.Namespace) -> None:
         self._options = options
+        self.others: list[float] = []
+        """The share of the machine that was used while we did nothing, before each round."""
         production, shadow = Backend(folder / "production", workers=2), Backend(folder / "shadow")
         hung = StallingShadow(folder / "hung", hangs=True)
         for model in (production, shadow, hung):
@@ -69,6 +74,9 @@ class Run:
         found: list[Measurement] = []
         loads: tuple[Load, ...] = ("saturation", "pace")
         for number in range(1, self._options.rounds + 1):
+            self.others.append(busy_share(LISTEN_SECONDS))
+            if self.others[-1] > MUCH:
+                say(f"others use {self.others[-1]:.0%} of this machine: its rates and p99 will mean little")
             for load in loads:
                 for subject, shadow in self._turns:
                     found.append(self._turn(number, subject, shadow, load))
@@ -122,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
         features=len(NUMBERS) + len(CATEGORIES),
         mirrored_percent=PERCENT,
     )
-    found = results(machine(), versions(), settings, measurements, run.cost)
+    found = results(machine(), versions(), settings, run.others, measurements, run.cost)
     sys.stdout.write(f"\n{save(found, options.output)}\n")
     say(f"{time.monotonic() - began:.0f} s; kept in {options.output.name}/proxy.json and proxy.md")
     return 0

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from bench.cost import Cost
-from bench.figures import Bound, Figures, Rounds, Spread, bounds, ratios, subject_figures
+from bench.figures import Bound, Figures, Rounds, Spread, bounds, ratios, spread, subject_figures
 from bench.machine import Machine
 from bench.measurement import DIRECT, ENVOY, NGINX, OURS, Measurement
 
@@ -34,6 +34,8 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     machine: Machine
     versions: dict[str, str]
     settings: Settings
+    others: Spread
+    """The share of the machine that was used while nothing was measured, before each round."""
     subjects: dict[str, Figures]
     ratios: dict[str, Figures]
     """Ours by the peer's."""
@@ -46,6 +48,7 @@ def results(
     machine: Machine,
     versions: dict[str, str],
     settings: Settings,
+    others: Sequence[float],
     measurements: Sequence[Measurement],
     cost: Sequence[Cost],
 ) -> Results:
@@ -58,6 +61,7 @@ def results(
         machine,
         versions,
         settings,
+        spread(others),
         subjects,
         against,
         bounds(subjects, against),
@@ -145,6 +149,7 @@ each, the same backend, {settings.request_bytes} bytes of JSON with {settings.fe
 {settings.connections} kept connections, {settings.mirrored_percent} % to the shadow. shadowdrift captures every
 inference meanwhile and delivers it to a real Apache Kafka. Figures are medians over the rounds, with the least and the
 greatest; ratios and what is added are of the same round. CPU is the kernel's own accounting of the processes.
+Others used {found.others.median:.0%} of the machine ({found.others.min:.0%} to {found.others.max:.0%}).
 """
     return "\n".join([head, *_subjects(found), "", *_bounds(found), "", *cost_table(found.cost), ""])
 
@@ -179,12 +184,12 @@ def cost_table(cost: Sequence[Cost]) -> Iterator[str]:
         yield f"| {PROCESSES.get(process, process)} | " + " | ".join(cells) + " |"
 
 
-def _shown(spread: Spread | None) -> str:
-    if spread is None:
+def _shown(one: Spread | None) -> str:
+    if one is None:
         return ""
-    if spread.min == spread.max:
-        return _number(spread.median)
-    return f"{_number(spread.median)} ({_number(spread.min)} to {_number(spread.max)})"
+    if one.min == one.max:
+        return _number(one.median)
+    return f"{_number(one.median)} ({_number(one.min)} to {_number(one.max)})"
 
 
 def _number(value: float) -> str:

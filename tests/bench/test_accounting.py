@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.accounting import TICK, Cpu, cpu_of, parse_stat, resident_bytes
+from bench.accounting import TICK, Cpu, cpu_of, parse_cores, parse_stat, resident_bytes
 from bench.processes import children, running_module
 from tests.support.waiting import until_sync
 
@@ -26,6 +26,12 @@ def test_a_process_may_have_any_name(name: str) -> None:
 def test_what_two_processes_use_is_added_and_earlier_use_taken_away() -> None:
     """As a turn does."""
     assert Cpu(3.0, 1.0) + Cpu(1.0, 1.0) - Cpu(0.5, 0.5) == Cpu(3.5, 1.5)
+
+
+def test_what_waits_for_a_disk_is_idle_and_what_the_hypervisor_took_is_not() -> None:
+    """A guest's time is told twice, in user's and by itself; it counts once."""
+    text = "cpu  100 20 30 800 50 1 2 7 40 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
+    assert parse_cores(text) == (160, 1010)
 
 
 def test_work_shows_in_this_process_s_own_account() -> None:

@@ -112,13 +112,13 @@ def test_a_process_that_a_subject_lacks_has_no_figure() -> None:
         (0.9, 0.85, 0.95, False, "must"),
         (0.95, 0.85, 0.95, False, "aim"),
         (0.8, 0.85, 0.95, False, "neither"),
-        (9.9, None, 1.3, True, "must"),
-        (1.0, 1.0, None, False, "aim"),
+        (9.9, None, 1.3, True, "neither"),
+        (1.0, 1.0, None, False, "must"),
         (float("nan"), 1.0, 1.0, True, "neither"),
     ],
 )
 def test_a_bound_is_met_or_not(value: float, must: float | None, aim: float | None, less: bool, meets: str) -> None:
-    """Equal is met; no bound is met by anything; what is no number meets none."""
+    """Equal is met; a bound that is not set is not; what is no number meets none."""
     assert judged("a figure", value, must, aim, less=less).meets == meets
 
 
@@ -127,6 +127,6 @@ def test_bounds_are_told_of_what_was_measured_alone() -> None:
     rounds = Rounds([measured(1, OURS), measured(1, ENVOY, cpu_seconds={"worker": 60.0})])
     found = bounds({OURS: subject_figures(rounds, OURS)}, {ENVOY: ratios(rounds, ENVOY)})
     assert [(one.figure, one.meets) for one in found if "CPU" in one.figure] == [
-        ("CPU per request, worker, of Envoy's", "aim")
+        ("CPU per request, worker, of Envoy's", "must")
     ]
     assert not any("nginx" in one.figure for one in found)

@@ -24,7 +24,7 @@ def small() -> Results:
     measurements = [measured(1, subject, "none" if subject == "direct" else "healthy") for subject in SUBJECTS]
     settings = Settings(1, 1, 1000.0, 16, 300, 20, 5)
     cost = Cost("pace", 1000, 999.5, 1050, {"worker": 12.3456789, "emitter": 3.0})
-    return results(machine(), {"nginx": "1"}, settings, measurements, [cost])
+    return results(machine(), {"nginx": "1"}, settings, [0.02, 0.04], measurements, [cost])
 
 
 def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
