@@ -8,14 +8,15 @@ SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep stack stack-stop stack-test test bench-proxy bench-soak check dashboards lock clean
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stack stack-stop
+.PHONY: stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
 PY := .venv/bin/python
 MADE := .venv/made
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  PYTHON=python3.12 chooses the interpreter of .venv; DEMO_ARGS, SWEEP_ARGS, BENCH_ARGS and TEST_ARGS are handed on:'
 	@echo '  make demo DEMO_ARGS="--seconds 60 --json"'
@@ -67,6 +68,17 @@ bench-proxy: venv ## the proxy beside nginx and Envoy, healthy and with a hung s
 
 bench-soak: venv ## the proxy's memory while its shadow hangs for ten minutes
 	$(PY) -m bench.soak $(BENCH_ARGS)
+
+bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.emitter $(BENCH_ARGS)
+
+bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
+	$(PY) -m bench.stops $(BENCH_ARGS)
+
+spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.spool $(BENCH_ARGS)
 
 check: venv ## lint, format and types
 	$(PY) -m ruff check .

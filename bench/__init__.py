@@ -1,1 +1,1 @@
-"""Measurements of the whole: the proxy beside its peers, where its time goes, what it costs."""
+"""Measurements that a reader can repeat; results lie beside them."""

@@ -37,5 +37,7 @@ async def _framed(main: Main) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tether = Tether.take()
+    if tether.held:  # a parent decides what a hangup means, and tells its children
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     tether.watch(stop)
     await main(tether, stop)

@@ -1,6 +1,6 @@
 """A parent process and its child, held together by one socket pair.
 
-The child says once that it is ready, and the parent may tell it things from then on; each end notices at once when the
+The child announces that it is ready, and from then on each may tell the other things; each end notices at once when the
 other is gone, however it ended, because the kernel closes the socket. So no child outlives its parent, and no parent
 waits for a child that has died.
 """
@@ -37,6 +37,7 @@ class Child:
         self._reader = reader
         self._writer = writer
         self.ended: asyncio.Task[int] = asyncio.create_task(process.wait(), name=f"{name} ended")
+        self._hearing: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
@@ -93,6 +94,15 @@ class Child:
         """Hand the child a message, for the function it gave to `Tether.listen`; in order, and nobody waits."""
         self._writer.write(msgspec.json.encode(dict(message)) + b"\n")
 
+    def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Call it with every further announcement of the child's, once `ready` has returned the first."""
+        self._hearing = asyncio.create_task(self._hear(listener), name=f"hears the {self.name}")
+
+    async def _hear(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        with contextlib.suppress(ConnectionError):
+            while (line := await self._reader.readline()).endswith(b"\n"):
+                listener(msgspec.json.decode(line))
+
     async def stop(self, within: float) -> bool:
         """Ask it to end, and kill it when it has not after `within` seconds; whether it ended by itself."""
         with contextlib.suppress(ProcessLookupError):
@@ -103,6 +113,8 @@ class Child:
                 self.process.kill()
             await self.ended
         self._writer.close()
+        if self._hearing is not None:
+            await self._hearing
         return bool(done)
 
 
@@ -113,6 +125,8 @@ class Tether:
         self._connection = connection
         self.instructions = instructions
         """What the parent handed over at the start; empty without a parent."""
+        self.parted = False
+        """Whether the parent is gone."""
         self._told = bytearray()
         self._listener: Callable[[dict[str, Any]], None] | None = None
 
@@ -125,8 +139,13 @@ class Tether:
         connection = socket.socket(fileno=int(number))
         return cls(connection, _receive(connection, int.from_bytes(_receive(connection, 8), "big")))
 
+    @property
+    def held(self) -> bool:
+        """Whether there is, or was, a parent at the other end."""
+        return self._connection is not None
+
     def announce(self, what: Mapping[str, Any]) -> None:
-        """Tell the parent, if there is one, that this process is ready."""
+        """Tell the parent, if there is one: first that this process is ready, then whatever both understand."""
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 self._connection.sendall(msgspec.json.encode(dict(what)) + b"\n")
@@ -162,6 +181,7 @@ class Tether:
                     self._hear()
                 else:
                     loop.remove_reader(connection)
+                    self.parted = True
                     on_parent_gone.set()
 
         loop.add_reader(connection, readable)

@@ -14,7 +14,7 @@ from typing import Final
 import httptools
 
 from proxy.exchange import Exchange
-from proxy.heads import Headers, RefusedError, RequestHead, read_request_head
+from proxy.heads import REQUEST_NAMES, Headers, Noted, RefusedError, RequestHead, read_request_head
 from proxy.plane import Plane
 from proxy.tunnel import Tunnel
 from proxy.upstream import UpstreamConnection
@@ -35,10 +35,6 @@ gone, and only an answer that is written to it would show that."""
 
 IDLE_SECONDS: Final = 75.0
 """How long a connection may wait for its next request."""
-
-DRAIN_SECONDS: Final = 1.0
-"""How long a connection without a request stays open when its worker stops: closing it at once would reset a request
-that the kernel has taken already."""
 
 LINGER_SECONDS: Final = 1.0
 """How long a refused client may be silent, so that it reads the answer before the connection is reset."""
@@ -75,7 +71,8 @@ class ClientConnection(asyncio.Protocol):
         self._pipeline: deque[Exchange | _Refusal] = deque()
         self._reading: Exchange | None = None  # the request whose body is coming
         self._target = b""
-        self._headers: Headers = []
+        self._forwarded: Headers = []
+        self._noted: Noted = []
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
         self._head_bytes = 0  # what was read since the head began, and so at least its size
         self._in_head = False
@@ -186,7 +183,8 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target = b""
-        self._headers = []
+        self._forwarded = []
+        self._noted = []
         self._body_size = 0
         self._in_head = True
         self._held_bytes = 0
@@ -197,21 +195,26 @@ class ClientConnection(asyncio.Protocol):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            self._headers.append((name, value.rstrip(b" \t")))
-        elif self._reading is not None:
-            self._reading.trailer(name, value.rstrip(b" \t"))
+        value = value.rstrip(b" \t")
+        if not self._in_head:
+            if self._reading is not None:
+                self._reading.trailer(name, value)
+        elif meaning := REQUEST_NAMES[name]:
+            self._noted.append((meaning, name, value))
+        else:
+            self._forwarded.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._muted:
             return
         plane, parser = self._plane, self._parser
         if self._head_bytes > plane.header_bytes:  # or it cannot be too large
-            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+            headers = [*self._forwarded, *(pair[1:] for pair in self._noted)]
+            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in headers)
             if size > plane.header_bytes:
                 raise _head_too_large()
         version = parser.get_http_version()
-        head = read_request_head(parser.get_method(), self._target, version, self._headers)
+        head = read_request_head(parser.get_method(), self._target, version, self._forwarded, self._noted)
         self._check(head)
         plan = plane.plans.of(head.path)
         self.understands_chunks = version == "1.1"
@@ -305,9 +308,7 @@ class ClientConnection(asyncio.Protocol):
             rest, self._behind_upgrade = self._behind_upgrade, b""
             self._plane.loop.call_soon(self.data_received, rest)
         self._deadline = self._plane.now + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
-        if self._plane.draining and not self._pipeline and not self._in_head:
-            self._close(linger=False)
-        elif self._pipeline:
+        if self._pipeline:
             self._next()
 
     def _next(self) -> None:
@@ -326,7 +327,7 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
-        method = self._parser.get_method() if self._headers or self._target else b"GET"
+        method = self._parser.get_method() if self._noted or self._target else b"GET"
         exchange = self._reading
         if exchange is not None and not exchange.ended and exchange is self._pipeline[-1]:
             # Its body broke off or grew too large: the model must not take what it has for the whole.
@@ -394,12 +395,20 @@ class ClientConnection(asyncio.Protocol):
                 self._close(linger=False)
 
     def drain(self) -> None:
-        """The worker stops: close after the current answers, or soon, for a request may be on its way."""
-        if not self._pipeline and not self._in_head:
-            self._deadline = min(self._deadline, monotonic() + DRAIN_SECONDS)
+        """The worker stops: every answer that has not begun says that it is the last.
+
+        Without a request the connection stays open: closing it would fail a request that is on its way already.
+        """
         for pending in self._pipeline:
-            if isinstance(pending, Exchange):
+            if isinstance(pending, Exchange) and not pending.begun:
                 pending.client_keeps = False
+
+    def end(self) -> None:
+        """The worker waits no longer: close in order what owes no answer, and cut what does."""
+        if self._pipeline:
+            self.cut()
+        elif not self._closing:
+            self._close(linger=False)
 
 
 def _head_too_large() -> RefusedError:

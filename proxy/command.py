@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from configuration import Configuration
 from configuration.option import load_for_part, parser
 from lifecycle.process import run
 from logs.lines import log_to_stdout
@@ -9,8 +10,12 @@ from proxy.supervisor import Supervisor
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM; SIGHUP reads the file again."""
     options = parser("proxy", "Serve, mirror and capture the traffic of the configured models.").parse_args(arguments)
-    configuration = load_for_part("proxy", options.config)
+
+    def read() -> Configuration:
+        return load_for_part("proxy", options.config)
+
+    configuration = read()
     log_to_stdout("proxy")
-    return run(Supervisor(configuration).serve)
+    return run(Supervisor(configuration, read).serve)

@@ -2,8 +2,11 @@
 
 A process counts in an array of its own, which costs no more than a list, and copies it to its slot once an event-loop
 turn in which something changed. A turn is where every transition is whole (a clone that left `waiting` is `in flight`),
-so whatever the supervisor reads obeys the conservation laws. A sequence number in front of the slot, odd while the
-copy runs, tells the reader to read again.
+so whatever the supervisor reads obeys the conservation laws.
+
+A slot holds two copies, written in turn, and in front of them the number of the last whole publication, whose last bit
+says which copy that is. So a process that is killed in the middle of a publication leaves the one before it readable,
+and a reader sees by the number whether its copy was overwritten under it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import asyncio
 import mmap
 import os
 import tempfile
-import time
 from array import array
 from bisect import bisect_left
 from typing import Final
@@ -20,14 +22,13 @@ from typing import Final
 from proxy.layout import LATENCY_EDGES, Layout
 
 _CELL: Final = 8
-_ATTEMPTS: Final = 1000
 _OVERFLOW: Final = len(LATENCY_EDGES)
 _SUM: Final = len(LATENCY_EDGES) + 1
 
 
 def shared_file(slots: int, layout: Layout) -> int:
     """A new file in memory with room for that many slots; its descriptor, for the processes to inherit."""
-    length = slots * (layout.size + 1) * _CELL
+    length = slots * _width(layout) * _CELL
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("shadowdrift-counters", 0)
     else:
@@ -40,8 +41,16 @@ def shared_file(slots: int, layout: Layout) -> int:
 
 def _slot(descriptor: int, index: int, layout: Layout) -> memoryview[int]:
     memory = memoryview(mmap.mmap(descriptor, 0)).cast("q")
-    width = layout.size + 1
+    width = _width(layout)
     return memory[index * width : (index + 1) * width]
+
+
+def _width(layout: Layout) -> int:
+    return 1 + 2 * layout.size
+
+
+def _copies(slot: memoryview[int], layout: Layout) -> tuple[memoryview[int], memoryview[int]]:
+    return slot[1 : 1 + layout.size], slot[1 + layout.size :]
 
 
 class Counters:
@@ -50,7 +59,10 @@ class Counters:
     def __init__(self, descriptor: int, index: int, layout: Layout, loop: asyncio.AbstractEventLoop) -> None:
         self.cells = array("q", bytes(layout.size * _CELL))
         self.layout = layout
+        self._own = memoryview(self.cells)
         self._shared = _slot(descriptor, index, layout)
+        self._copies = _copies(self._shared, layout)
+        self._published = self._shared[0]
         self._loop = loop
         self._scheduled = False
 
@@ -66,32 +78,34 @@ class Counters:
         self.cells[place + _SUM] += int(seconds * 1e9)
 
     def publish(self) -> None:
-        """Copy all numbers to shared memory."""
+        """Copy all numbers to shared memory: first the copy that nobody reads, then the number that turns to it."""
         self._scheduled = False
-        shared = self._shared
-        shared[0] += 1
-        shared[1:] = memoryview(self.cells)
-        shared[0] += 1
+        self._published += 1
+        self._copies[self._published & 1][:] = self._own
+        self._shared[0] = self._published
 
 
 class SharedCounters:
     """The supervisor's view of every slot."""
 
     def __init__(self, descriptor: int, slots: int, layout: Layout) -> None:
+        self.layout = layout
         self._slots = [_slot(descriptor, index, layout) for index in range(slots)]
-        self._last = [[0] * layout.size for _ in range(slots)]
+        self._copies = [_copies(slot, layout) for slot in self._slots]
 
     def read(self, index: int) -> list[int]:
         """One slot's numbers as its process published them last, never half of one publication."""
-        slot = self._slots[index]
-        for _ in range(_ATTEMPTS):
-            before = slot[0]
-            numbers = array("q", slot.tobytes())
-            if before % 2 == 0 and slot[0] == before:
-                self._last[index] = numbers.tolist()[1:]
-                break
-            time.sleep(0.0001)  # the writer was preempted in the middle of its copy, or killed: then it stays so
-        return self._last[index]
+        slot, copies = self._slots[index], self._copies[index]
+        while True:
+            published = slot[0]
+            numbers = copies[published & 1].tolist()
+            if slot[0] == published:  # else the writer may have come round to this copy again
+                return numbers
+
+    def clear(self, index: int) -> None:
+        """Make a slot ready for another process; the one that wrote it has ended."""
+        for copy in self._copies[index]:
+            copy[:] = memoryview(array("q", bytes(self.layout.size * _CELL)))
 
 
 def buckets(numbers: list[int], place: int) -> tuple[list[int], float]:

@@ -17,6 +17,10 @@ SWEEP_SECONDS: Final = 0.1
 """How often deadlines are looked at: one timer for all costs less than one each."""
 
 
+END_SECONDS: Final = 1.0
+"""How long a client may take to close its end, once the worker has closed in order."""
+
+
 class DataPlane(Plane):
     """The plane with its clients and its clock."""
 
@@ -55,11 +59,13 @@ class DataPlane(Plane):
                 await self.empty.wait()
                 await self.mirror.idle.wait()
         for client in list(self.clients):
-            client.cut()
+            client.end()
         self.mirror.give_up()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):  # what was cut is recorded too
+            async with asyncio.timeout(END_SECONDS):  # what was cut is recorded too
                 await self.empty.wait()
+        for client in list(self.clients):
+            client.cut()
         self._timer.cancel()
         for plan in self.plans.all:
             plan.close()

@@ -68,6 +68,7 @@ class Exchange:
         "_answer",
         "_answer_head",
         "_answer_size",
+        "_answer_trailers",
         "_body",
         "_body_done",
         "_body_size",
@@ -117,7 +118,7 @@ class Exchange:
         self.deadline = self._started + serving.timeout
         self.ended = False
         self.abandoned = False
-        self.inference = plan.is_inference(head) and not head.websocket
+        self.inference = plan.is_inference(head.method, head.path) and not head.websocket
         position = plane.sampler.position(self.request_id) if self.inference else 0
         chosen = self.inference and plan.chosen(head, position)
         self._captured = self.inference and (chosen or position < plan.capture_threshold)
@@ -128,7 +129,7 @@ class Exchange:
         self._body_size = 0
         self._body_done = head.length is None
         self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
-        self._trailers: Headers = []  # of the request, then of the answer
+        self._trailers: Headers = []
         self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
@@ -138,6 +139,7 @@ class Exchange:
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
+        self._answer_trailers: Headers = []
         self._first_byte = 0.0
         self._rechunk = False
         self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
@@ -154,26 +156,26 @@ class Exchange:
 
     def proceed(self) -> None:
         """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
-        if not self._underway:
+        if self._underway:
+            if self._connection is not None and not self.ended:
+                self._send(self._connection)
+        else:
             self._underway = True
-            self._begin()
-        elif self._connection is not None and not self.ended:
-            self._send(self._connection)
+            self.deadline = self._plane.now + self.serving.timeout
+            if not (self.inference and self.plan.guarded) or self._passes():
+                self.serving.pool.acquire(self)
         candidate = self._candidate
         if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
             self._settle("ok")
             self._keep_less()
 
-    def _begin(self) -> None:
-        self.deadline = self._plane.now + self.serving.timeout
-        if self.inference and self.plan.guarded:
-            obstacle = self.plan.obstacle(self.serving, monotonic())
-            if obstacle is not None:
-                if not self._fall_back(obstacle):
-                    self._client.answer_error(503, "paused", "the model is paused", self)
-                    self._end("error", 503)
-                return
-        self.serving.pool.acquire(self)
+    def _passes(self) -> bool:
+        """Whether nothing stands against asking the version; otherwise the fallback is asked, or the client refused."""
+        obstacle = self.plan.obstacle(self.serving, monotonic())
+        if obstacle is not None and not self._fall_back(obstacle):
+            self._client.answer_error(503, "paused", "the model is paused", self)
+            self._end("error", 503)
+        return obstacle is None
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body."""
@@ -256,9 +258,8 @@ class Exchange:
         if self.head.length == CHUNKED:
             data = (chunk(data) if data else b"") + (last_chunk(self._trailers) if self._body_done else b"")
         if head or data:
-            connection.write(head + data)
-        if self._body_done:
-            connection.request_done()
+            connection.transport.write(head + data)
+        connection.request_done = self._body_done
 
     def answer_interim(self, head: AnswerHead) -> None:
         """Pass it on to who can read it; 100 Continue only to who waits for it."""
@@ -279,7 +280,6 @@ class Exchange:
     def answer_head(self, head: AnswerHead) -> None:
         """Pass the answer's head on, with the framing that this client understands."""
         self._answer_head = head
-        self._trailers = []
         self._first_byte = monotonic()
         self.deadline = self._first_byte + self.serving.timeout
         length = head.length
@@ -303,7 +303,7 @@ class Exchange:
     def answer_trailer(self, name: bytes, value: bytes) -> None:
         """Keep it for the end."""
         if may_trail(name):
-            self._trailers.append((name, value))
+            self._answer_trailers.append((name, value))
 
     def answer_so_far(self) -> None:
         """One read of production's has been taken in: the client gets it now."""
@@ -315,11 +315,12 @@ class Exchange:
         """The client gets the rest of its answer; only then is anything else done."""
         self._connection = None  # it is the pool's again, and a slow reader must not pause it any more
         if self._rechunk:
-            self._out.append(last_chunk(self._trailers))
+            self._out.append(last_chunk(self._answer_trailers))
         self.answer_so_far()
         assert self._answer_head is not None
         status = self._answer_head.status
-        self._note(failed=status in _NOT_SERVED)
+        if self.serving.breaker is not None:
+            self._note(failed=status in _NOT_SERVED)
         if self._fallen_back:
             self._end("fallback", status)
         else:

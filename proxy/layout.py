@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from configuration import Configuration
 from events.brokers import OBSTACLES
@@ -31,7 +31,9 @@ DROP_REASONS: Final = (
     "breaker_open",
     "budget",
     "duplicate",
+    "overload",
     "shutdown",
+    "crash",
 )
 FAIL_REASONS: Final = (
     "connect",
@@ -42,6 +44,7 @@ FAIL_REASONS: Final = (
     "answer_too_large",
     "memory",
     "shutdown",
+    "crash",
 )
 LOSS_REASONS: Final = (
     "backlog",
@@ -51,7 +54,9 @@ LOSS_REASONS: Final = (
     "spool_failed",
     "too_large",
     "unencodable",
+    "overload",
     "shutdown",
+    "crash",
 )
 SPOOL_OBSTACLES: Final = ("held", "disk", "bound")
 REFUSALS: Final = (
@@ -60,6 +65,7 @@ REFUSALS: Final = (
     "head_too_large",
     "no_model",
     "not_implemented",
+    "overloaded",
     "paused",
     "slow_request",
     "upstream_failed",
@@ -70,6 +76,9 @@ FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
 """Why the fallback answered instead of the version that should have."""
 
 UNEXTRACTED: Final = ("truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction")
+
+Key: TypeAlias = tuple[str, ...]
+"""A series: its family's name, and its labels' values."""
 
 Kind = Literal["counter", "gauge", "histogram", "internal"]
 
@@ -133,6 +142,12 @@ FAMILIES: Final = {
 }  # fmt: skip
 
 
+def worker_slots(configuration: Configuration) -> int:
+    """How many workers may be counted at once: those that serve, those that drain, and dead ones until all that they
+    handed to the emitter is accounted for."""
+    return 2 * configuration.proxy.workers + 4
+
+
 class Layout:
     """The place of each series: an index into an array of 64-bit integers; seconds are kept in nanoseconds."""
 
@@ -148,6 +163,10 @@ class Layout:
     def place(self, family: str, *labels: str) -> int:
         """The index of the first cell of a series."""
         return self._places[(family, *labels)]
+
+    def entries(self) -> Iterator[tuple[Key, Family, int]]:
+        """Every series, its family, and its index."""
+        return ((key, FAMILIES[key[0]], place) for key, place in self._places.items())
 
     def series(self, family: str) -> Iterator[tuple[tuple[str, ...], int]]:
         """Every series of a family: its labels' values, and its index."""
@@ -171,7 +190,7 @@ class Layout:
             "status": STATUS_CLASSES,
             "outcome": OUTCOMES,
             "reason": reasons.get(family.name, ()),
-            "worker": tuple(str(index) for index in range(configuration.proxy.workers)),
+            "worker": tuple(str(index) for index in range(worker_slots(configuration))),
         }
         if "model" not in family.labels:
             yield from product(*(values[label] for label in family.labels))

@@ -55,7 +55,8 @@ class Plan:
         self.captured_bytes = int(model.capture.max_bytes)
         self._kept_captured = max(REPLAY_BYTES, self.captured_bytes)
         self._kept_waiting = max(self._kept_captured, int(model.mirror.max_body_bytes))
-        self._is_inference = InferenceRule(model.inference)
+        self.is_inference = InferenceRule(model.inference)
+        """Whether a request is sampled, captured and counted, or only forwarded."""
         self._tenant_header = model.tenant.header.lower().encode() if model.tenant else None
         self._tenants = {name.encode(): name for name in model.tenant.allow} if model.tenant else {}
         self._router = router
@@ -109,10 +110,6 @@ class Plan:
         if waits:
             return self._kept_waiting
         return self._kept_captured if captured else REPLAY_BYTES
-
-    def is_inference(self, head: RequestHead) -> bool:
-        """Whether the request is sampled, captured and counted, or only forwarded."""
-        return self._is_inference(head.method, head.path)
 
     def chosen(self, head: RequestHead, position: int) -> bool:
         """Whether a request at this `position` (see `sampling`) is to be cloned."""

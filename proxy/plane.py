@@ -25,7 +25,10 @@ class Connected(Protocol):
         """End what has taken too long."""
 
     def drain(self) -> None:
-        """The worker stops."""
+        """The worker stops, once those that are connected have their answers."""
+
+    def end(self) -> None:
+        """The worker waits no longer."""
 
     def cut(self) -> None:
         """End it at once."""

@@ -29,7 +29,7 @@ class _End(asyncio.Protocol):
         """It has said everything, and may still listen."""
         self.ended = True
         if self.other.ended:
-            self._tunnel.close()
+            self._tunnel.end()
         elif self.other.transport.can_write_eof() and not self.other.transport.is_closing():
             self.other.transport.write_eof()
         else:  # TLS knows no half-closed connection
@@ -86,12 +86,12 @@ class Tunnel:
     def expire(self, now: float) -> None:
         """End a tunnel in which nobody speaks."""
         if now >= self._deadline:
-            self.close()
+            self.end()
 
     def drain(self) -> None:
         """The worker stops: the tunnel may go on until the worker's deadline."""
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Close both sides in order."""
         self._client.transport.close()
         self._upstream.transport.close()

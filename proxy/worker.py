@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +18,10 @@ from proxy.counters import Counters
 from proxy.data_plane import DataPlane
 from proxy.keys import Keys
 from proxy.layout import Layout
+from proxy.listeners import BACKLOG, HANDSHAKE_SECONDS, quieted
+
+SUCCESSION_SECONDS: Final = 5.0
+"""How long a worker that is asked to end goes on accepting until its successor does."""
 
 
 class Instructions(msgspec.Struct, frozen=True):
@@ -25,13 +30,40 @@ class Instructions(msgspec.Struct, frozen=True):
     configuration: str
     keys: Keys
     index: int
+    """The slot of the shared counters, and the name under which the emitter counts this worker's events."""
     listener: int
     counters: int
     emitter_path: str
+    emitter_link: int = 1
+    active: dict[str, Any] = {}
+    """Who serves each model, as `Active.told` has it."""
 
     def read_configuration(self) -> Configuration:
         """The configuration the supervisor has read."""
         return convert_resolved(self.configuration)
+
+
+class Orders:
+    """What the supervisor tells a worker while it runs."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._connecting: set[asyncio.Task[None]] = set()
+        self.relieved = asyncio.Event()
+        """Set when nobody needs this worker to accept any more."""
+
+    def __call__(self, message: dict[str, Any]) -> None:
+        """Take one message."""
+        if (emitter := message.get("emitter")) is not None:
+            connecting = self._plane.loop.create_task(
+                self._plane.capture.connect(emitter["path"], emitter["generation"])
+            )
+            self._connecting.add(connecting)
+            connecting.add_done_callback(self._connecting.discard)
+        if (active := message.get("active")) is not None:
+            self._plane.plans.apply(active)
+        if message.get("relieved"):
+            self.relieved.set()
 
 
 async def work(tether: Tether, stop: asyncio.Event) -> None:
@@ -43,15 +75,32 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
     layout = Layout(configuration)
     counters = Counters(instructions.counters, instructions.index, layout, loop)
     plane = DataPlane(configuration, instructions.keys, counters, loop, instructions.index)
-    await plane.capture.connect(instructions.emitter_path)
+    plane.plans.apply(instructions.active)
+    await plane.capture.connect(instructions.emitter_path, instructions.emitter_link)
+    counters.publish()
     listener = socket.socket(fileno=instructions.listener)
     listener.setblocking(False)
-    server = await loop.create_server(plane.connection, sock=listener)
+    server = await loop.create_server(plane.connection, sock=listener, backlog=BACKLOG)
+    orders = Orders(plane)
     tether.announce({})
+    tether.listen(orders)
     await stop.wait()
+    await _until_nobody_comes(tether, listener, orders)
     await _accept_the_rest(listener, plane)
     server.close()
     await plane.drain(float(configuration.proxy.drain_timeout))
+
+
+async def _until_nobody_comes(tether: Tether, listener: socket.socket, orders: Orders) -> None:
+    """Accept on until a successor does, or until no handshake can end any more at a socket that nobody keeps."""
+    if tether.parted:
+        if quieted(listener):
+            await asyncio.sleep(HANDSHAKE_SECONDS)
+        return
+    tether.announce({"leaves": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SUCCESSION_SECONDS):
+            await orders.relieved.wait()
 
 
 async def _accept_the_rest(listener: socket.socket, plane: DataPlane) -> None:

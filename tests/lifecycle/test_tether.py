@@ -126,3 +126,40 @@ async def test_the_tether_is_not_handed_on_by_accident(start: Start) -> None:
     announced = await parent.ready()
     assert set(announced) == {"pid", "child"}
     assert announced["pid"] == parent.process.pid
+
+
+@pytest.mark.parametrize("listens", [b"at once", b"late"])
+async def test_what_a_parent_tells_reaches_its_child_whole_and_in_order(start: Start, listens: bytes) -> None:
+    """Long ones too, and those that came before the child listened; the child's answers come back likewise."""
+    child = await start("echo", instructions=listens)
+    await child.ready()
+    heard: list[dict[str, Any]] = []
+    child.listen(heard.append)
+    messages = [{"number": number, "text": "\n\u2028" * length} for number, length in enumerate((0, 1, 10_000, 3))]
+    for message in messages:
+        child.tell(message)
+    await until(lambda: len(heard) == len(messages), what="every message")
+    assert heard == messages
+    assert await child.stop(10.0)
+    assert heard[len(messages) :] == [{"parted": False}], "the parent was there to its end"
+
+
+async def test_telling_a_child_that_has_ended_is_no_fault(start: Start) -> None:
+    """It may end at any moment."""
+    child = await start("end")
+    await child.ready()
+    await child.ended
+    for _ in range(3):
+        child.tell({"too": "late"})
+    assert await child.stop(1.0)
+
+
+async def test_a_hangup_ends_no_child(start: Start) -> None:
+    """Its parent decides what one means; a `pkill -HUP` by name reaches children too."""
+    child = await start("echo")
+    await child.ready()
+    heard: list[dict[str, Any]] = []
+    child.listen(heard.append)
+    child.process.send_signal(signal.SIGHUP)
+    child.tell({"still": "there"})
+    await until(lambda: heard == [{"still": "there"}], what="the answer")

@@ -1,19 +1,18 @@
-"""The counters that processes share: whole or not at all, and the laws between a worker and the emitter."""
+"""The counters that processes share: whole or not at all."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from configuration.reading import convert
 from proxy.counters import Counters, SharedCounters, buckets, shared_file
-from proxy.exposition import ProxyMetrics
 from proxy.layout import FAMILIES, LATENCY_EDGES, Layout
 from tests.proxy.planes import document
 
@@ -57,17 +56,38 @@ def test_a_reader_never_sees_half_a_publication() -> None:
     os.close(descriptor)
 
 
-async def test_a_writer_killed_in_the_middle_does_not_hold_the_reader_up() -> None:
-    """What it had published before stands."""
+KILLED = """
+import asyncio, os, signal, sys
+from proxy.counters import Counters
+from proxy.layout import Layout
+from tests.proxy.test_counters import CONFIGURATION
+
+loop = asyncio.new_event_loop()
+counters = Counters(int(sys.argv[1]), 0, Layout(CONFIGURATION), loop)
+for number in range(1, int(sys.argv[2]) + 1):
+    counters.cells[:] = type(counters.cells)("q", [number]) * len(counters.cells)
+    counters.publish()
+# The next publication, as far as half of its copy.
+counters.cells[:] = type(counters.cells)("q", [-1]) * len(counters.cells)
+half = len(counters.cells) // 2
+counters._copies[counters._published + 1 & 1][:half] = memoryview(counters.cells)[:half]
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("publications", [0, 1, 2, 7])
+def test_a_writer_killed_in_the_middle_leaves_its_last_whole_publication(publications: int) -> None:
+    """For whoever reads it afterwards for the first time, too: nothing waits, nothing is half."""
     layout = Layout(CONFIGURATION)
     descriptor = shared_file(1, layout)
-    counters = Counters(descriptor, 0, layout, asyncio.get_running_loop())
+    writer = subprocess.run(
+        [sys.executable, "-c", KILLED, str(descriptor), str(publications)], pass_fds=[descriptor], check=False
+    )
+    assert writer.returncode == -signal.SIGKILL
     shared = SharedCounters(descriptor, 1, layout)
-    counters.cells[3] = 7
-    counters.publish()
-    assert shared.read(0)[3] == 7
-    counters._shared[0] += 1
-    assert shared.read(0)[3] == 7
+    assert set(shared.read(0)) == {publications}
+    shared.clear(0)
+    assert set(shared.read(0)) == {0}
     os.close(descriptor)
 
 
@@ -111,26 +131,3 @@ def test_every_series_has_places_of_its_own() -> None:
         for _, place in layout.series(family.name):
             taken += range(place, place + family.cells)
     assert sorted(taken) == list(range(layout.size))
-
-
-async def test_what_is_between_two_processes_is_waiting() -> None:
-    """Handed over by a worker and not yet received: in the socket, and in the gauge."""
-    layout = Layout(CONFIGURATION)
-    descriptor = shared_file(2, layout)
-    loop = asyncio.get_running_loop()
-    worker, emitter = (Counters(descriptor, slot, layout, loop) for slot in range(2))
-    labels = ("fraud", "production")
-
-    def set_to(counters: Counters, **numbers: int) -> None:
-        for family, number in numbers.items():
-            whose = ("0",) if family == "events_received" else ()
-            counters.cells[layout.place(family, *whose, *labels)] = number
-        counters.publish()
-
-    set_to(worker, events_captured_total=10, events_handed=7, events_waiting=3)
-    set_to(emitter, events_received=5, events_waiting=4, events_delivered_total=1)
-    metrics = ProxyMetrics(CONFIGURATION, layout, SharedCounters(descriptor, 2, layout), emitter_slot=1)
-    numbers: Any = metrics.numbers()
-    assert numbers[layout.place("events_waiting", *labels)] == 3 + 4 + 2
-    assert numbers[layout.place("events_captured_total", *labels)] == 9 + 1
-    os.close(descriptor)

@@ -3,135 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
 import socket
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from configuration.brokers import brokers_of
 from configuration.reading import convert
 from events.topics import create
 from proxy.layout import FAMILIES
-from tests.proxy.planes import document
-from tests.proxy.test_delivery import _remove
+from tests.proxy.lines import remove_ours
+from tests.proxy.trees import Tree, check_laws, configured, runs, tree
 from tests.support.backend import Backend, Call, answers, hang
 from tests.support.kafka import Kafka
 from tests.support.raw_client import BrokenOffError, connected, request
 from tests.support.waiting import until
-
-QUICK = {"workers": 1, "drain_timeout": 1}
-
-
-@dataclass
-class Metrics:
-    """One scrape's samples."""
-
-    samples: list[Sample]
-
-    def total(self, name: str, **labels: str) -> float:
-        """The sum over all samples of a name that have these labels; there must be one."""
-        found = [one.value for one in self.samples if one.name == name and labels.items() <= one.labels.items()]
-        assert found, f"no {name} {labels}"
-        return sum(found)
-
-
-@dataclass
-class Tree:
-    """A running proxy."""
-
-    process: asyncio.subprocess.Process
-    folder: Path
-    port: int = 0
-    admin: str = ""
-
-    def log(self) -> list[dict[str, Any]]:
-        """Its log's lines so far."""
-        lines = (self.folder / "log").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
-    def said(self) -> str:
-        """What stands on its standard error."""
-        return (self.folder / "errors").read_text()
-
-    def message(self, text: str) -> dict[str, Any] | None:
-        """The first line with this message."""
-        return next((line for line in self.log() if line["message"] == text), None)
-
-    def children(self) -> list[int]:
-        """The processes that it has started."""
-        found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                pid, rest = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(rest[1]) == self.process.pid and rest[0] != "Z":
-                found.append(pid)
-        return found
-
-    async def get(self, path: str) -> tuple[int, str]:
-        """Status and text of an admin endpoint."""
-        async with aiohttp.ClientSession() as session, session.get(f"http://{self.admin}{path}") as response:
-            return response.status, await response.text()
-
-    async def metrics(self) -> Metrics:
-        """One scrape."""
-        _, text = await self.get("/metrics")
-        return Metrics([sample for family in text_string_to_metric_families(text) for sample in family.samples])
-
-
-@asynccontextmanager
-async def tree(made: dict[str, Any], folder: Path, *, serves: bool = True) -> AsyncIterator[Tree]:
-    """A proxy of this configuration, for one block; afterwards none of its processes is left."""
-    config = folder / "shadowdrift.yaml"
-    config.write_text(json.dumps(made))
-    with (folder / "log").open("wb") as log, (folder / "errors").open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", "proxy", "--config", str(config), stdout=log, stderr=errors
-        )
-    running = Tree(process, folder)
-    children: list[int] = []
-    try:
-        if serves:
-            line = await until(lambda: process.returncode is not None or running.message("serves"), 30, "the start")
-            assert isinstance(line, dict), running.said()
-            running.port, running.admin = int(line["listen"].rpartition(":")[2]), line["admin"]
-            children = running.children()
-        yield running
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await asyncio.wait_for(process.wait(), 30)
-    await until(lambda: not [pid for pid in children if _runs(pid)], what="the children's end")
-
-
-def _command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def configured(production: Backend, shadow: Backend, **sections: Any) -> dict[str, Any]:
-    """Quick to stop; Kafka is away unless a test has one."""
-    sections["proxy"] = {**QUICK, **sections.get("proxy", {})}
-    return document(production.url, shadow.url, **sections)
 
 
 async def test_every_worker_serves(production: Backend, shadow: Backend, tmp_path: Path) -> None:
@@ -151,7 +38,7 @@ async def _answered(running: Tree, count: int) -> bool:
     return (await running.metrics()).total("inference_requests_total", **labels) == count
 
 
-async def test_metrics_have_their_names_and_obey_their_laws(
+async def test_metrics_have_their_names_and_obey_theircheck_laws(
     production: Backend, shadow: Backend, tmp_path: Path
 ) -> None:
     """Under load, with a shadow that hangs now and then and Kafka away: each scrape is one instant."""
@@ -174,11 +61,11 @@ async def test_metrics_have_their_names_and_obey_their_laws(
 
         loading = [asyncio.ensure_future(load()) for _ in range(4)]
         for _ in range(30):
-            _laws(await running.metrics())
+            check_laws(await running.metrics())
         done.set()
         await asyncio.gather(*loading)
         metrics = await running.metrics()
-        _laws(metrics)
+        check_laws(metrics)
     names = {sample.name for sample in metrics.samples}
     for family in FAMILIES.values():
         suffix = "_count" if family.kind == "histogram" else ""
@@ -187,19 +74,6 @@ async def test_metrics_have_their_names_and_obey_their_laws(
     assert metrics.total("inference_traffic_ratio", model="fraud", version="v2") == 1
     assert metrics.total("inference_traffic_ratio", model="fraud", version="v1") == 0
     assert metrics.total("mirror_failed_total", model="fraud", reason="timeout") > 0
-
-
-def _laws(metrics: Metrics) -> None:
-    total = metrics.total
-    sampled, sent = total("mirror_sampled_total"), total("mirror_sent_total")
-    dropped, waiting = total("mirror_dropped_total"), total("mirror_waiting")
-    assert sampled == sent + dropped + total("mirror_log_only_total") + waiting
-    assert sent == total("mirror_completed_total") + total("mirror_failed_total") + total("mirror_in_flight")
-    for role in ("production", "shadow"):
-        delivered, lost = total("events_delivered_total", role=role), total("events_lost_total", role=role)
-        held = total("events_waiting", role=role)
-        assert total("events_captured_total", role=role) == delivered + lost + held
-        assert held >= 0
 
 
 async def test_ready_waits_for_production_and_for_nothing_else(
@@ -254,16 +128,14 @@ async def test_a_stop_under_load_fails_no_request_and_loses_no_event(
             running.process.terminate()
             await asyncio.gather(*loading)
             assert await asyncio.wait_for(running.process.wait(), 30) == 0
-        # Between the last look at the kernel's queue and its closing, one more handshake may have ended: that is all.
-        assert seen.keys() <= {"200", "broken"}
-        assert seen["broken"] <= 1
+        assert seen.keys() == {"200"}
         totals = running.message("has stopped")
         assert totals is not None
         assert totals["events_captured_total"] == totals["events_delivered_total"] >= seen["200"]
         assert totals["events_lost_total"] == totals["events_waiting"] == 0
         assert running.said() == ""
     finally:
-        await _remove(kafka)
+        await remove_ours(kafka)
 
 
 async def test_a_stop_with_kafka_away_ends_in_time_and_the_next_start_has_the_events(
@@ -283,7 +155,7 @@ async def test_a_stop_with_kafka_away_ends_in_time_and_the_next_start_has_the_ev
     async with tree(made, tmp_path) as running:
         await until(lambda: running.message("the spool holds events of an earlier run"), what="the spool's events")
         metrics = await running.metrics()
-        _laws(metrics)
+        check_laws(metrics)
         assert metrics.total("events_waiting", role="production") == 5
         assert metrics.total("events_spooled_bytes") > 0
 
@@ -301,21 +173,6 @@ async def test_a_port_in_use_is_one_line(production: Backend, shadow: Backend, t
     assert f"proxy.{setting}: cannot listen at {address}: address already in use" in running.said()
 
 
-@pytest.mark.parametrize("which", ["worker", "emitter"])
-async def test_a_process_that_dies_ends_all_with_one_line(
-    production: Backend, shadow: Backend, tmp_path: Path, which: str
-) -> None:
-    """In this version nothing is restarted; a half proxy would be worse."""
-    async with tree(configured(production, shadow), tmp_path) as running:
-        children = running.children()
-        victim = next(pid for pid in children if f"proxy.{which}" in _command(pid))
-        os.kill(victim, signal.SIGKILL)
-        assert await asyncio.wait_for(running.process.wait(), 25) == 2
-        await until(lambda: not [pid for pid in children if _runs(pid)], what="the others' end")
-    assert running.said().count("\n") == 1
-    assert "ended unexpectedly (exit code -9)" in running.said()
-
-
 async def test_no_process_outlives_a_killed_supervisor(production: Backend, shadow: Backend, tmp_path: Path) -> None:
     """Each child notices, and ends by itself."""
     async with tree(configured(production, shadow, proxy={"workers": 2}), tmp_path) as running:
@@ -323,4 +180,4 @@ async def test_no_process_outlives_a_killed_supervisor(production: Backend, shad
         assert len(children) == 3
         running.process.kill()
         await running.process.wait()
-        await until(lambda: not [pid for pid in children if _runs(pid)], 20, "the children's end")
+        await until(lambda: not [pid for pid in children if runs(pid)], 20, "the children's end")

@@ -9,6 +9,7 @@ import sys
 from lifecycle.process import run
 from lifecycle.refusal import AlreadyTold, Refusal
 from lifecycle.tether import Child, Tether
+from tests.support.waiting import until
 
 
 async def serve(tether: Tether, stop: asyncio.Event) -> None:
@@ -62,8 +63,18 @@ async def parent(tether: Tether, stop: asyncio.Event) -> None:
     await child.stop(5.0)
 
 
+async def echo(tether: Tether, stop: asyncio.Event) -> None:
+    """Announce what the parent tells; listen to it late, when asked to by the instructions."""
+    tether.announce({})
+    if tether.instructions == b"late":
+        await until(lambda: tether._told.count(b"\n") == 4, what="all that the parent tells")
+    tether.listen(tether.announce)
+    await stop.wait()
+    tether.announce({"parted": tether.parted})
+
+
 KINDS = {
-    kind.__name__: kind for kind in (serve, refuse, already_told, crash, vanish, stubborn, end, parent)
+    kind.__name__: kind for kind in (serve, refuse, already_told, crash, vanish, stubborn, end, parent, echo)
 }  # fmt: skip
 
 
