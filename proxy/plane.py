@@ -55,6 +55,9 @@ class Plane:
         self.header_bytes = int(configuration.proxy.limits.header_bytes)
         self.body_bytes = configuration.proxy.limits.body_bytes
         self.draining = False
+        """Whether the worker stops: every answer is its connection's last."""
+        self.crowded = False
+        """Whether others wait for a connection: likewise, as long as that lasts."""
         self.now = monotonic()
         """The time, a tenth of a second old at most: good enough for deadlines, and cheaper than asking."""
         self.clients: set[Connected] = set()
