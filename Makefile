@@ -8,7 +8,7 @@ SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-stops stack stack-stop stack-test test check dashboards lock clean
+.PHONY: help venv demo demo-sweep stack stack-stop stack-test test bench-stops bench-emitter spool-hour check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
 PY := .venv/bin/python
@@ -64,6 +64,14 @@ stack-test: venv ## start the stack with quick alerts, run drift through it, res
 	@$(PY) -m tests.stack.quick_rules .cache/stack-rules
 	@STACK_RULES=./.cache/stack-rules stack/start $(SERVICES)
 	SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py $(TEST_ARGS)
+
+bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.emitter $(BENCH_ARGS)
+
+spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.spool $(BENCH_ARGS)
 
 check: venv ## lint, format and types
 	$(PY) -m ruff check .

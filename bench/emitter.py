@@ -69,7 +69,7 @@ async def _round(worker: PlayedWorker, frames: list[tuple[bytes, int]], pause: f
     for index, (frame, size) in enumerate(frames):
         await worker.feed(frame)
         fed += size
-        while fed - worker.total("events_delivered_total") > WINDOW_EVENTS:
+        while fed - worker.total("events_delivered_total") > WINDOW_EVENTS:  # noqa: ASYNC110 - another process counts
             await asyncio.sleep(0.001)
         if pause is not None:
             await asyncio.sleep(max(0.0, began + (index + 1) * pause - time.perf_counter()))

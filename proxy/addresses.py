@@ -44,6 +44,8 @@ class Addresses:
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.all = [Address.of(url) for url in urls]
+        self.only = self.all[0] if len(self.all) == 1 else None
+        """Where there is no choice."""
         self._turn = 0
 
     def choose(self, now: float, tried: Collection[Address] = ()) -> Address | None:

@@ -77,7 +77,7 @@ class Budget:
                 self._remove_old()
             left = self._ledger.left(self._limit)
             if left > 0:
-                self._borrowed = max(0, self._ledger.take(max(1, left // _SHARE), self._limit))
+                self._borrowed = self._ledger.take(max(1, left // _SHARE), self._limit)
         except OSError as error:
             if not self._in_trouble:
                 self._in_trouble = True

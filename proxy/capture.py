@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from configuration import Configuration
-from events.inference import ROLES
+from events.inference import ROLES, Role
 from proxy.counters import Counters
 from proxy.frames import Captured, encode_frame, encode_hello
 
@@ -25,6 +25,7 @@ class _RolePlaces:
         self.waiting = place("events_waiting", model, role)
         self.handed = place("events_handed", model, role)
         self.backlog = place("events_lost_total", model, role, "backlog")
+        self.overload = place("events_lost_total", model, role, "overload")
         self.gone = place("events_lost_total", model, role, "emitter_gone")
 
 
@@ -40,7 +41,7 @@ class _Stream(asyncio.Protocol):
     @property
     def writable(self) -> bool:
         """Whether what is written may still arrive."""
-        return not self.closed.done() and not self.transport.is_closing()
+        return not self.transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -68,6 +69,7 @@ class Capture:
         self._link = counters.layout.place("emitter_link")
         self._batch: list[Captured] = []
         self._batch_bytes = 0
+        self._unwritten = 0  # what the stream held at most after the last frame
         self._timer: asyncio.TimerHandle | None = None
         self._stream: _Stream | None = None
         self._newest = 0
@@ -122,13 +124,15 @@ class Capture:
         cells[places.captured] += 1
         self._counters.changed()
         stream = self._stream
-        if stream is None or not stream.writable:
+        if stream is None:  # one that broke is forgotten at its end; until then `flush` counts what it cannot have
             cells[places.gone] += 1
             return
         size = len(captured.request) + len(captured.answer or b"") + len(captured.path) + 300
-        if stream.transport.get_write_buffer_size() + self._batch_bytes + size > MAX_HELD_BYTES:
-            cells[places.backlog] += 1
-            return
+        if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:
+            self._unwritten = stream.transport.get_write_buffer_size()  # it may have written some meanwhile
+            if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:
+                cells[places.backlog] += 1
+                return
         cells[places.waiting] += 1
         self._batch.append(captured)
         self._batch_bytes += size
@@ -136,6 +140,13 @@ class Capture:
             self.flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self.flush)
+
+    def shed(self, model: str, role: Role) -> None:
+        """Lose one finished exchange, because this worker cannot keep up; it costs nothing else."""
+        places = self._places[model, role]
+        self._counters.cells[places.captured] += 1
+        self._counters.cells[places.overload] += 1
+        self._counters.changed()
 
     def flush(self) -> None:
         """Write the batch as one frame."""
@@ -155,6 +166,7 @@ class Capture:
         self._counters.publish()  # before the emitter can count the same exchanges as received
         if stream is not None:
             stream.transport.write(encode_frame(batch))
+            self._unwritten = stream.transport.get_write_buffer_size()
 
     async def close(self, within: float) -> None:
         """Write what is left, and wait until the emitter's socket has taken it."""

@@ -14,7 +14,7 @@ from typing import Final
 import httptools
 
 from proxy.exchange import Exchange
-from proxy.heads import Headers, RefusedError, RequestHead, read_request_head
+from proxy.heads import REQUEST_NAMES, Headers, Noted, RefusedError, RequestHead, read_request_head
 from proxy.plane import Plane
 from proxy.tunnel import Tunnel
 from proxy.upstream import UpstreamConnection
@@ -48,9 +48,6 @@ READ_AHEAD: Final = 8
 MAX_PIPELINE: Final = 256
 """How many requests may be in hand at once: one read can bring thousands."""
 
-READ_BYTES: Final = 256 * 1024
-"""No read brings more."""
-
 _METHOD: Final = re.compile(rb"[A-Z]{1,32} (?:/|\*|https?://)")
 
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -74,9 +71,10 @@ class ClientConnection(asyncio.Protocol):
         self._pipeline: deque[Exchange | _Refusal] = deque()
         self._reading: Exchange | None = None  # the request whose body is coming
         self._target = b""
-        self._headers: Headers = []
+        self._forwarded: Headers = []
+        self._noted: Noted = []
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
-        self._read_bytes = 0  # given to the parser since the last request's end, or at once with it
+        self._head_bytes = 0  # what was read since the head began, and so at least its size
         self._in_head = False
         self._interrupted = False  # the parser has stopped behind a head that asks for another protocol
         self._muted = False  # the parser is given a head that has been taken in already
@@ -121,7 +119,7 @@ class ClientConnection(asyncio.Protocol):
             return
         size = len(data)
         self._held_bytes += size
-        self._read_bytes += size
+        self._head_bytes = size + self._head_bytes if self._in_head else size
         if self._reading is not None:
             at_least = self._body_due + self._body_size / BODY_BYTES_PER_SECOND
             self._deadline = min(self._plane.now + BODY_SECONDS, at_least)
@@ -185,7 +183,8 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target = b""
-        self._headers = []
+        self._forwarded = []
+        self._noted = []
         self._body_size = 0
         self._in_head = True
         self._held_bytes = 0
@@ -196,25 +195,30 @@ class ClientConnection(asyncio.Protocol):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            self._headers.append((name, value.rstrip(b" \t")))
-        elif self._reading is not None:
-            self._reading.trailer(name, value.rstrip(b" \t"))
+        value = value.rstrip(b" \t")
+        if not self._in_head:
+            if self._reading is not None:
+                self._reading.trailer(name, value)
+        elif meaning := REQUEST_NAMES[name]:
+            self._noted.append((meaning, name, value))
+        else:
+            self._forwarded.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._muted:
             return
         plane, parser = self._plane, self._parser
-        if self._read_bytes > plane.header_bytes:  # or it cannot be too large
-            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        if self._head_bytes > plane.header_bytes:  # or it cannot be too large
+            headers = [*self._forwarded, *(pair[1:] for pair in self._noted)]
+            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in headers)
             if size > plane.header_bytes:
                 raise _head_too_large()
         version = parser.get_http_version()
-        head = read_request_head(parser.get_method(), self._target, version, self._headers)
+        head = read_request_head(parser.get_method(), self._target, version, self._forwarded, self._noted)
         self._check(head)
         plan = plane.plans.of(head.path)
         self.understands_chunks = version == "1.1"
-        keeps = version == "1.1" and parser.should_keep_alive() and not plane.draining
+        keeps = version == "1.1" and parser.should_keep_alive() and not (plane.draining or plane.crowded)
         self._in_head = False
         self._held_bytes = 0
         self._interrupted = head.upgrade and parser.should_upgrade()
@@ -226,6 +230,8 @@ class ClientConnection(asyncio.Protocol):
         limit = self._plane.body_bytes
         if limit is not None and head.length is not None and head.length > limit:
             raise RefusedError(413, "body_too_large", "the request's body is too large")
+        if self._plane.load.refuses():
+            raise RefusedError(503, "overloaded", "there are more requests than can be served; try again")
         if len(self._pipeline) >= MAX_PIPELINE:
             raise RefusedError(400, "bad_request", "too many requests at once; wait for answers")
 
@@ -242,7 +248,6 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._held_bytes = 0
-        self._read_bytes = min(self._read_bytes, READ_BYTES)
         if self._interrupted:  # the parser leaves off here, and the body is still to come
             return
         exchange, self._reading = self._reading, None
@@ -324,7 +329,7 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
-        method = self._parser.get_method() if self._headers or self._target else b"GET"
+        method = self._parser.get_method() if self._noted or self._target else b"GET"
         exchange = self._reading
         if exchange is not None and not exchange.ended and exchange is self._pipeline[-1]:
             # Its body broke off or grew too large: the model must not take what it has for the whole.

@@ -106,7 +106,7 @@ class Clone:
         else:
             connection.write(raw_head)
             connection.write(self._request)
-        connection.request_done()
+        connection.request_done = True
 
     def answer_interim(self, head: AnswerHead) -> None:
         """Nobody waits for it."""

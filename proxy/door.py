@@ -1,4 +1,4 @@
-"""The door of a worker: takes connections while there are file descriptors for them and for what they ask of the models.
+"""The door of a worker: takes connections while there are file descriptors for them and for what they ask for.
 
 What it does not take waits in the kernel's queue, where a client only sees that it takes longer. Without this bound the
 event loop would take what the process has no descriptor for, and cut it.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
 import resource
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from proxy.data_plane import DataPlane
@@ -20,7 +20,7 @@ from proxy.data_plane import DataPlane
 AT_ONCE: Final = 64
 """How many are taken in one turn of the event loop, so that requests under way go on."""
 
-AGAIN_SECONDS: Final = 0.1
+AGAIN_SECONDS: Final = 0.02
 """How often a crowded worker looks whether there is room again."""
 
 DESCRIPTORS_EACH: Final = 3
@@ -42,7 +42,7 @@ def clients_that_fit() -> int:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         allowed = 2**20
-    used = len(os.listdir("/dev/fd"))
+    used = sum(1 for _ in Path("/dev/fd").iterdir())
     return max(1, (allowed - used - SPARE_DESCRIPTORS) // DESCRIPTORS_EACH)
 
 
@@ -68,6 +68,7 @@ class Door:
                 return
             try:
                 if not self._take_one():
+                    self._nobody_waits()
                     return
             except OSError as error:
                 self._crowded(error.strerror or str(error))
@@ -103,9 +104,12 @@ class Door:
             return
         self._again = None
         self.open()
+        self._take()
+
+    def _nobody_waits(self) -> None:
         if self._plane.crowded:
             self._plane.crowded = False
-            _log.info("connections are taken again")
+            _log.info("no connection waits any more")
 
     async def close(self) -> None:
         """Take every connection that the kernel has accepted already, since closing the socket would reset them."""

@@ -10,15 +10,12 @@ from events.inference import Outcome
 from proxy.fallback import FixedAnswer
 from proxy.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
 from proxy.layout import FallbackReason
-from proxy.plan import Plan
+from proxy.plan import REPLAY_BYTES, Plan
 from proxy.plane import Plane
 from proxy.record import captured
 from proxy.shadow import CLONE_MARK
 from proxy.upstream import Failure, UpstreamConnection
 from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
-
-REPLAY_BYTES: Final = 64 * 1024
-"""How much of a body is kept to send it again on a fresh connection."""
 
 UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
@@ -71,6 +68,7 @@ class Exchange:
         "_answer",
         "_answer_head",
         "_answer_size",
+        "_answer_trailers",
         "_body",
         "_body_done",
         "_body_size",
@@ -82,6 +80,7 @@ class Exchange:
         "_first_byte",
         "_fixed",
         "_forgot",
+        "_id_bytes",
         "_keep_bytes",
         "_out",
         "_plane",
@@ -111,28 +110,26 @@ class Exchange:
         self.head = head
         self.client_keeps = keeps
         self.id = new_id()
-        self.request_id = head.request_id or self.id.encode()
+        self._id_bytes = self.id.encode()
+        self.request_id = head.request_id or self._id_bytes
         self.time = time()
         self._started = monotonic()
         self.serving = serving = plan.route(self.request_id)
         self.deadline = self._started + serving.timeout
         self.ended = False
         self.abandoned = False
-        self.inference = plan.is_inference(head) and not head.websocket
+        self.inference = plan.is_inference(head.method, head.path) and not head.websocket
         position = plane.sampler.position(self.request_id) if self.inference else 0
         chosen = self.inference and plan.chosen(head, position)
         self._captured = self.inference and (chosen or position < plan.capture_threshold)
         self._candidate = plane.mirror.choose(plan, serving.version, head.length) if chosen else None
-        self._keep_bytes = max(
-            REPLAY_BYTES,
-            plan.model.mirror.max_body_bytes if self._candidate is not None and self._candidate.waits else 0,
-            plan.model.capture.max_bytes if self._captured else 0,
-        )
+        waits = self._candidate is not None and self._candidate.waits
+        self._keep_bytes = plan.bytes_kept(waits=waits, captured=self._captured) if self.inference else REPLAY_BYTES
         self._body: list[bytes] = []
         self._body_size = 0
         self._body_done = head.length is None
         self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
-        self._trailers: Headers = []  # of the request, then of the answer
+        self._trailers: Headers = []
         self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
@@ -142,6 +139,7 @@ class Exchange:
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
+        self._answer_trailers: Headers = []
         self._first_byte = 0.0
         self._rechunk = False
         self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
@@ -158,31 +156,31 @@ class Exchange:
 
     def proceed(self) -> None:
         """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
-        if not self._underway:
+        if self._underway:
+            if self._connection is not None and not self.ended:
+                self._send(self._connection)
+        else:
             self._underway = True
-            self._begin()
-        elif self._connection is not None and not self.ended:
-            self._send(self._connection)
+            self.deadline = self._plane.now + self.serving.timeout
+            if not (self.inference and self.plan.guarded) or self._passes():
+                self.serving.pool.acquire(self)
         candidate = self._candidate
         if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
             self._settle("ok")
             self._keep_less()
 
-    def _begin(self) -> None:
-        self._touch()
-        if self.inference and self.plan.guarded:
-            obstacle = self.plan.obstacle(self.serving, monotonic())
-            if obstacle is not None:
-                if not self._fall_back(obstacle):
-                    self._client.answer_error(503, "paused", "the model is paused", self)
-                    self._end("error", 503)
-                return
-        self.serving.pool.acquire(self)
+    def _passes(self) -> bool:
+        """Whether nothing stands against asking the version; otherwise the fallback is asked, or the client refused."""
+        obstacle = self.plan.obstacle(self.serving, monotonic())
+        if obstacle is not None and not self._fall_back(obstacle):
+            self._client.answer_error(503, "paused", "the model is paused", self)
+            self._end("error", 503)
+        return obstacle is None
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body."""
         self._body_size += len(data)
-        self._touch()
+        self.deadline = self._plane.now + self.serving.timeout
         self._unsent.append(data)
         candidate = self._candidate
         if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
@@ -202,7 +200,7 @@ class Exchange:
     def body_complete(self) -> None:
         """The request is whole."""
         self._body_done = True
-        self._touch()
+        self.deadline = self._plane.now + self.serving.timeout
         if self._fixed is not None:
             self._answer_fixed(self._fixed)
 
@@ -249,7 +247,8 @@ class Exchange:
         target = address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
-        self._client.pause_request(False)
+        if self._body_size > UNSENT_BYTES:
+            self._client.pause_request(False)
         if self._client.reads_slowly:
             connection.pause_answer(True)
 
@@ -259,9 +258,8 @@ class Exchange:
         if self.head.length == CHUNKED:
             data = (chunk(data) if data else b"") + (last_chunk(self._trailers) if self._body_done else b"")
         if head or data:
-            connection.write(head + data)
-        if self._body_done:
-            connection.request_done()
+            connection.transport.write(head + data)
+        connection.request_done = self._body_done
 
     def answer_interim(self, head: AnswerHead) -> None:
         """Pass it on to who can read it; 100 Continue only to who waits for it."""
@@ -276,13 +274,12 @@ class Exchange:
         connection, self._connection = self._connection, None
         assert connection is not None
         self.ended = self.abandoned = True
-        self._client.write(switching_bytes(head, self.id.encode()))
+        self._client.write(switching_bytes(head, self._id_bytes))
         self._client.tunnel(connection, data)
 
     def answer_head(self, head: AnswerHead) -> None:
         """Pass the answer's head on, with the framing that this client understands."""
         self._answer_head = head
-        self._trailers = []
         self._first_byte = monotonic()
         self.deadline = self._first_byte + self.serving.timeout
         length = head.length
@@ -293,20 +290,20 @@ class Exchange:
         elif length == CHUNKED or head.status == 204:
             length = None
         self.client_keeps = self.client_keeps and self._body_done and (not has_body or length is not None)
-        self._out.append(answer_bytes(head, self.id.encode(), length, not self.client_keeps))
+        self._out.append(answer_bytes(head, self._id_bytes, length, not self.client_keeps))
 
     def answer_body(self, data: bytes) -> None:
         """Pass a piece on, and keep what is captured of it."""
-        self._touch()
+        self.deadline = self._plane.now + self.serving.timeout
         self._out.append(chunk(data) if self._rechunk else data)
-        if self._captured and self._answer_size < self.plan.model.capture.max_bytes:
+        if self._captured and self._answer_size < self.plan.captured_bytes:
             self._answer.append(data)
         self._answer_size += len(data)
 
     def answer_trailer(self, name: bytes, value: bytes) -> None:
         """Keep it for the end."""
         if may_trail(name):
-            self._trailers.append((name, value))
+            self._answer_trailers.append((name, value))
 
     def answer_so_far(self) -> None:
         """One read of production's has been taken in: the client gets it now."""
@@ -318,11 +315,12 @@ class Exchange:
         """The client gets the rest of its answer; only then is anything else done."""
         self._connection = None  # it is the pool's again, and a slow reader must not pause it any more
         if self._rechunk:
-            self._out.append(last_chunk(self._trailers))
+            self._out.append(last_chunk(self._answer_trailers))
         self.answer_so_far()
         assert self._answer_head is not None
         status = self._answer_head.status
-        self._note(failed=status in _NOT_SERVED)
+        if self.serving.breaker is not None:
+            self._note(failed=status in _NOT_SERVED)
         if self._fallen_back:
             self._end("fallback", status)
         else:
@@ -380,7 +378,7 @@ class Exchange:
             cells[fallback.serving.places.in_flight] += 1
             self.serving = fallback.serving
             self._retried = False
-            self._touch()
+            self.deadline = self._plane.now + self.serving.timeout
             self.serving.pool.acquire(self)
         elif fallback.answer is not None:
             self._client.pause_request(False)
@@ -405,10 +403,9 @@ class Exchange:
 
     def _keep_less(self) -> None:
         """No clone needs the body any more: keep what a retry and the event do."""
-        captured_bytes = self.plan.model.capture.max_bytes if self._captured else 0
-        self._keep_bytes = max(REPLAY_BYTES, captured_bytes)
+        self._keep_bytes = self.plan.bytes_kept(waits=False, captured=self._captured)
         if self._body_size > self._keep_bytes and self._connection is not None:
-            self._body = [b"".join(self._body)[:captured_bytes]]
+            self._body = [b"".join(self._body)[: self.plan.captured_bytes]] if self._captured else []
             self._forgot = True
 
     def _settle(self, outcome: Outcome) -> None:
@@ -419,9 +416,6 @@ class Exchange:
             self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
         except Exception as error:
             self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
-
-    def _touch(self) -> None:
-        self.deadline = monotonic() + self.serving.timeout
 
     # The end.
 
@@ -453,7 +447,9 @@ class Exchange:
         candidate = self._candidate
         if candidate is not None and candidate.waits:
             self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
-        if self._captured:
+        if self._captured and plane.load.sheds_events:
+            plane.capture.shed(self.plan.name, "production")
+        elif self._captured:
             plane.capture.record(
                 captured(
                     self,

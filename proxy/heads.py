@@ -7,11 +7,14 @@ spellings come again and again.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
+Noted: TypeAlias = list[tuple[bytes, bytes, bytes]]
+"""Headers that mean something here: the name in lower case, the name as it was sent, the value."""
 
 # RFC 9110, 7.6.1: these belong to one connection. `content-length` is written anew with the framing, and `trailer` is
 # passed on where trailers can follow.
@@ -64,6 +67,7 @@ _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)
 _REASON: Final = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
 _TARGET: Final = re.compile(rb"[\x21-\x7e]+")
 _SPELLINGS: Final = 2048
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 
 CHUNKED: Final = -1
 """The framing of a body whose length is not known before its end."""
@@ -101,8 +105,11 @@ class _Names(dict[bytes, bytes]):
         return noted
 
 
-_REQUEST_NAMES: Final = _Names(_NOTED_IN_REQUESTS, strict=True)
-_ANSWER_NAMES: Final = _Names(_NOTED_IN_ANSWERS, strict=False)
+REQUEST_NAMES: Final = _Names(_NOTED_IN_REQUESTS, strict=True)
+"""What a name means in a request. Raises `RefusedError`."""
+
+ANSWER_NAMES: Final = _Names(_NOTED_IN_ANSWERS, strict=False)
+"""What a name means in an answer."""
 
 
 class RequestHead(msgspec.Struct):
@@ -112,6 +119,7 @@ class RequestHead(msgspec.Struct):
     path: bytes
     query: bytes
     headers: Headers
+    """All but the noted ones, as they came; `forwarded` lacks what belongs to the client's connection."""
     forwarded: Headers
     length: int | None = None
     request_id: bytes | None = None
@@ -124,33 +132,27 @@ class RequestHead(msgspec.Struct):
     encoded: bool = False
 
 
-def read_request_head(  # noqa: C901 - one loop on the hot path; what is rare is in functions of its own
-    method: bytes, target: bytes, version: str, headers: Headers
-) -> RequestHead:
-    """Check a parsed request head and sort its headers. Raises `RefusedError`."""
+def read_request_head(method: bytes, target: bytes, version: str, forwarded: Headers, noted: Noted) -> RequestHead:
+    """Check a parsed request head, whose headers the connection has sorted as they came. Raises `RefusedError`."""
     if method in {b"CONNECT", b"TRACE"}:
         raise RefusedError(501, "not_implemented", "CONNECT and TRACE are not served here")
     if version not in {"1.1", "1.0"}:
         raise _bad("the HTTP version must be 1.0 or 1.1")
     path, query = _path(method, target)
-    forwarded: Headers = []
-    head = RequestHead(method, path, query, headers, forwarded)
+    head = RequestHead(method, path, query, forwarded, forwarded)
     hosts = 0
-    named: frozenset[bytes] = frozenset()
-    for pair in headers:
-        noted = _REQUEST_NAMES[pair[0]]
-        if not noted:
-            forwarded.append(pair)
-        elif noted == b"host":
+    named = _NOTHING
+    for meaning, name, value in noted:
+        if meaning == b"host":
             hosts += 1
-            if not _HOST.fullmatch(pair[1]):
+            if not _is_host(value):
                 raise _bad("the Host header is not a host")
-        elif noted == b"content-length":
-            head.length = int(pair[1])
-        elif noted == b"connection":
-            named |= named_in_connection(pair[1])
-        else:
-            _NOTES.get(noted, _drop)(head, pair)
+        elif meaning == b"content-length":
+            head.length = int(value)
+        elif meaning == b"connection":
+            named |= named_in_connection(value)
+        elif (note := _NOTES.get(meaning)) is not None:  # or it belongs to the client's connection
+            note(head, (name, value))
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise _bad("exactly one Host header is needed")
     if version == "1.0":
@@ -163,17 +165,18 @@ def read_request_head(  # noqa: C901 - one loop on the hot path; what is rare is
     return head
 
 
+@lru_cache(maxsize=256)  # clients send the same few
+def _is_host(value: bytes) -> bool:
+    return len(value) < 300 and _HOST.fullmatch(value) is not None
+
+
 def _limit_to_http_1_0(head: RequestHead) -> None:
     if head.length == CHUNKED:  # RFC 9112, 6.1: its framing is not to be trusted
         raise _bad("HTTP/1.0 has no transfer codings")
     head.expects_continue = head.websocket = False
 
 
-# What a header says that is not forwarded as it is, or that tells how to treat the rest; any other is dropped.
-
-
-def _drop(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
-    """It belongs to the client's connection."""
+# What a header says that is not forwarded as it is, or that tells how to treat the rest.
 
 
 def _note_request_id(head: RequestHead, pair: tuple[bytes, bytes]) -> None:
@@ -235,7 +238,7 @@ def _tokens(value: bytes) -> frozenset[bytes]:
 def named_in_connection(value: bytes) -> frozenset[bytes]:
     """The header names that a Connection header takes off the message, in lower case."""
     if value in {b"keep-alive", b"close"}:
-        return frozenset()
+        return _NOTHING
     return _tokens(value) - {b"close", b"keep-alive", b""}
 
 
@@ -250,7 +253,7 @@ def _path(method: bytes, target: bytes) -> tuple[bytes, bytes]:
         if not separator or scheme.lower() not in {b"http", b"https"}:
             raise _bad("the request target must be a path")
         slash = min((index for index in (rest.find(b"/"), rest.find(b"?")) if index >= 0), default=len(rest))
-        if not slash or not _HOST.fullmatch(rest[:slash]):
+        if not slash or not _is_host(rest[:slash]):
             raise _bad("the request target's authority is not a host")
         target = rest[slash:] if rest[slash : slash + 1] == b"/" else b"/" + rest[slash:]
     path, question, query = target.partition(b"?")
@@ -268,33 +271,30 @@ class AnswerHead(msgspec.Struct):
     encoded: bool = False
 
 
-def read_answer_head(  # noqa: C901 - likewise
-    status: int, reason: bytes, headers: Headers
-) -> AnswerHead:
-    """Sort an answer's headers. Raises ValueError for what HTTP does not allow, or does not let us pass on."""
-    if not 100 <= status <= 999 or not _REASON.fullmatch(reason):
+def read_answer_head(status: int, reason: bytes, forwarded: Headers, noted: Noted) -> AnswerHead:
+    """The head of an answer whose headers the connection has sorted as they came.
+
+    Raises ValueError for what HTTP does not allow, or does not let us pass on.
+    """
+    if not 100 <= status <= 999 or (reason != b"OK" and not _REASON.fullmatch(reason)):
         raise ValueError("not a status line")
-    forwarded: Headers = []
     head = AnswerHead(status, reason, forwarded)
-    named: frozenset[bytes] = frozenset()
+    named = _NOTHING
     trailer: Headers = []
-    for pair in headers:
-        noted = _ANSWER_NAMES[pair[0]]
-        if not noted or noted in _PASSED_ON:
-            forwarded.append(pair)
-        if noted == b"date":
-            head.dated = True
-        elif noted == b"content-length":
-            head.length = int(pair[1])
-        elif noted == b"connection":
-            named |= named_in_connection(pair[1])
-        elif noted == b"content-encoding":
-            head.encoded = head.encoded or pair[1].lower() != b"identity"
-        elif noted == b"transfer-encoding":
-            _check_chunked(pair[1])
+    for meaning, name, value in noted:
+        if meaning == b"content-length":
+            head.length = int(value)
+        elif meaning == b"connection":
+            named |= named_in_connection(value)
+        elif meaning == b"transfer-encoding":
+            _check_chunked(value)
             head.length = CHUNKED
-        elif noted == b"trailer":
-            trailer.append(pair)
+        elif meaning in _PASSED_ON:
+            forwarded.append((name, value))
+            head.dated = head.dated or meaning == b"date"
+            head.encoded = head.encoded or (meaning == b"content-encoding" and value.lower() != b"identity")
+        elif meaning == b"trailer":
+            trailer.append((name, value))
     if head.length == CHUNKED:
         forwarded += trailer
     if named:

@@ -1,9 +1,9 @@
 """A file in which processes write down what each of them has taken of a day's budget: appended to, never changed.
 
-One line a loan, signed: `62` was taken, `-30` given back. Lines are appended whole by one system call, so all
-processes see the same lines in the same order, and each works out from them what it got, without a lock: a line that
-asks for more than was left gets what was left. A blank line in front of each keeps one that was cut by a full disk
-apart from the next.
+One line a loan: `62/1000` wants 62 of a budget of 1,000, `-30` gives back 30. Lines are appended whole by one system
+call, so all processes see the same lines in the same order, and each works out from them what it got, without a lock: a
+line that wants more than was left gets what was left. A blank line in front of each keeps one that was cut by a full
+disk apart from the next.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ class Ledger:
 
     def left(self, limit: int) -> int:
         """How much of the limit nobody has taken. Raises OSError."""
-        return limit - _taken(self._read(os.fstat(self._descriptor).st_size), limit)[0]
+        return max(0, limit - _taken(self._read(os.fstat(self._descriptor).st_size))[0])
 
     def take(self, count: int, limit: int) -> int:
         """Take so much, or what is left; how much it is. Raises OSError."""
-        return _taken(self._read(self._append(count)), limit)[1]
+        return _taken(self._read(self._append(b"\n%d/%d\n" % (count, limit))))[1]
 
     def give_back(self, count: int) -> None:
         """Somebody else may have it. Raises OSError."""
-        self._append(-count)
+        self._append(b"\n-%d\n" % count)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
 
-    def _append(self, count: int) -> int:
+    def _append(self, line: bytes) -> int:
         """Write a line; where it ends."""
-        line = b"\n%d\n" % count
         if os.write(self._descriptor, line) < len(line):
             raise OSError("the disk is full")
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
@@ -48,11 +47,12 @@ class Ledger:
         return os.pread(self._descriptor, until, 0)
 
 
-def _taken(lines: bytes, limit: int) -> tuple[int, int]:
+def _taken(lines: bytes) -> tuple[int, int]:
     """How much all lines took together, and the last of them alone."""
     total = got = 0
     for line in lines.split():
+        wanted, _, limit = line.partition(b"/")
         with contextlib.suppress(ValueError):  # what a crash of the machine made of it
-            got = min(int(line), limit - total)
+            got = min(int(wanted), max(0, int(limit) - total)) if limit else min(0, int(wanted))
             total = max(0, total + got)
     return total, got

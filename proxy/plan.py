@@ -17,6 +17,9 @@ from proxy.serving import Serving, Shares, VersionPlaces
 
 _REMEMBERED_PATHS: Final = 4096
 
+REPLAY_BYTES: Final = 64 * 1024
+"""How much of a body is kept to send it again on a fresh connection."""
+
 OTHER_TENANT: Final = "_other"
 
 
@@ -49,7 +52,11 @@ class Plan:
         self.retries = layout.place("proxy_upstream_retries_total", model.name)
         self.mirror_threshold = threshold(model.mirror.fraction) if model.shadow else 0
         self.capture_threshold = threshold(model.capture.fraction)
-        self._is_inference = InferenceRule(model.inference)
+        self.captured_bytes = int(model.capture.max_bytes)
+        self._kept_captured = max(REPLAY_BYTES, self.captured_bytes)
+        self._kept_waiting = max(self._kept_captured, int(model.mirror.max_body_bytes))
+        self.is_inference = InferenceRule(model.inference)
+        """Whether a request is sampled, captured and counted, or only forwarded."""
         self._tenant_header = model.tenant.header.lower().encode() if model.tenant else None
         self._tenants = {name.encode(): name for name in model.tenant.allow} if model.tenant else {}
         self._router = router
@@ -98,9 +105,11 @@ class Plan:
         if self.shadow is not None:
             yield self.shadow
 
-    def is_inference(self, head: RequestHead) -> bool:
-        """Whether the request is sampled, captured and counted, or only forwarded."""
-        return self._is_inference(head.method, head.path)
+    def bytes_kept(self, *, waits: bool, captured: bool) -> int:
+        """How much of an inference's body is kept: of one whose clone `waits` all that a clone may have."""
+        if waits:
+            return self._kept_waiting
+        return self._kept_captured if captured else REPLAY_BYTES
 
     def chosen(self, head: RequestHead, position: int) -> bool:
         """Whether a request at this `position` (see `sampling`) is to be cloned."""

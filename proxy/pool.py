@@ -42,7 +42,7 @@ class Pool:
     def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
         """Give the caller a connection: a kept one now, or a new one as soon as it is there."""
         now = monotonic()
-        address = self._addresses.choose(now)
+        address = self._addresses.only or self._addresses.choose(now)
         assert address is not None
         address.in_flight += 1
         idle = self._idle[address]

@@ -44,7 +44,7 @@ def captured(
     `request` and `answer` may be beginnings: `request_whole` and `answer_size` (bytes in all) tell.
     """
     plan, head = original.plan, original.head
-    limit = plan.model.capture.max_bytes
+    limit = plan.captured_bytes
     version = original.serving.version if role == "production" else plan.shadow_version
     assert version is not None
     return Captured(

@@ -14,11 +14,13 @@ class Sampler:
 
     def __init__(self, key: bytes) -> None:
         """`key`: 1 to 64 secret bytes, the same on every replica."""
-        self._key = key
+        self._keyed = blake2b(digest_size=8, key=key)
 
     def position(self, request_id: bytes) -> int:
         """Where the request stands between 0 and 2⁶⁴ - 1, uniformly."""
-        return int.from_bytes(blake2b(request_id, digest_size=8, key=self._key).digest(), "big")
+        keyed = self._keyed.copy()  # the key is hashed once and for all
+        keyed.update(request_id)
+        return int.from_bytes(keyed.digest(), "big")
 
 
 def threshold(fraction: float) -> int:

@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol
 import httptools
 
 from proxy.addresses import Address
-from proxy.heads import AnswerHead, Headers, read_answer_head
+from proxy.heads import ANSWER_NAMES, AnswerHead, Headers, Noted, read_answer_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 
@@ -80,14 +80,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
-        self._request_done = False
+        self.request_done = False
+        """Whether the request is sent whole, so that the connection can be kept after the answer."""
         self._bodyless = False
         self._may_switch = False
         self._keeps = False
         self._paused = False
         self._held_bytes = 0  # given to the parser since it last showed something: it may hold all of it
         self._reason = b""
-        self._headers: Headers = []
+        self._forwarded: Headers = []
+        self._noted: Noted = []
         self._head: AnswerHead | None = None
         self._interim = 0
         self._switching: AnswerHead | None = None
@@ -99,12 +101,13 @@ class UpstreamConnection(asyncio.Protocol):
         """Serve this caller's request of that method; `may_switch`: it asks for another protocol."""
         self.caller = caller
         self.answered = False
-        self._request_done = False
+        self.request_done = False
         self._bodyless = method == b"HEAD"
         self._may_switch = may_switch
         self._held_bytes = 0
         self._reason = b""
-        self._headers = []
+        self._forwarded = []
+        self._noted = []
         self._head = None
         self._interim = 0
         self._complete = False
@@ -112,10 +115,6 @@ class UpstreamConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send a piece of the request."""
         self.transport.write(data)
-
-    def request_done(self) -> None:
-        """The request is sent whole, so that the connection can be kept after the answer."""
-        self._request_done = True
 
     def pause_answer(self, paused: bool) -> None:
         """Stop (or go on) reading the answer, while its reader is slow."""
@@ -162,7 +161,7 @@ class UpstreamConnection(asyncio.Protocol):
             if not self._complete:
                 self._fail("malformed")
                 return
-            self._request_done = False  # the answer was whole, and what follows it is not for the next caller
+            self.request_done = False  # the answer was whole, and what follows it is not for the next caller
         if self._complete:
             self._finish()
         elif self._held_bytes > MAX_HEAD_BYTES:  # a head, a trailer or a chunk's extension without end
@@ -194,16 +193,20 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is None:
-            self._headers.append((name, value.rstrip(b" \t")))
-        elif self.caller is not None and not self._complete:
-            self.caller.answer_trailer(name, value.rstrip(b" \t"))
+        value = value.rstrip(b" \t")
+        if self._head is not None:
+            if self.caller is not None and not self._complete:
+                self.caller.answer_trailer(name, value)
+        elif meaning := ANSWER_NAMES[name]:
+            self._noted.append((meaning, name, value))
+        else:
+            self._forwarded.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:
             return
         status = self._parser.get_status_code()
-        head = read_answer_head(status, self._reason, self._headers)  # ValueError ends the parsing
+        head = read_answer_head(status, self._reason, self._forwarded, self._noted)  # ValueError ends the parsing
         self._held_bytes = 0
         if status < 200:
             self._note_interim(head)
@@ -230,12 +233,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._complete:  # a second answer to one request
-            self._request_done = False
+            self.request_done = False
 
     def on_message_complete(self) -> None:
         if self._head is None:  # an interim answer
             self._reason = b""
-            self._headers = []
+            self._forwarded = []
+            self._noted = []
             return
         self._complete = True
 
@@ -250,7 +254,7 @@ class UpstreamConnection(asyncio.Protocol):
         if caller is None:
             return
         transport = self.transport
-        keep = self._request_done and self._keeps and not transport.is_closing()
+        keep = self.request_done and self._keeps and not transport.is_closing()
         keep = keep and not transport.get_write_buffer_size()  # it has not taken the whole request, and may never
         if self._bodyless:  # the parser still waits for the body that the head announced
             self._parser = httptools.HttpResponseParser(self)

@@ -1,7 +1,7 @@
 """One queue's part of the spool: batches in files, in their order, each with its length and a checksum.
 
-Everything here blocks and is done by one thread at a time. A segment is a head and then records, each a header of 28
-bytes and a batch's records as Kafka has them. Only the newest segment is written; the oldest is removed when all of it
+Everything here blocks and is done by one thread at a time. A segment is a head and then records, each a header and
+a batch's records as Kafka has them. Only the newest segment is written; the oldest is removed when all of it
 is delivered. `cursor` holds how far the oldest is.
 """
 
@@ -24,39 +24,40 @@ SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """Room comes free in steps of this."""
 
 HEAD: Final = b"shadowdrift spool 1\n"
-_RECORD: Final = struct.Struct(">IIIqq")
-"""Length, CRC-32 of all that follows it, number of events, first and greatest time."""
+_RECORD: Final = struct.Struct(">IIqqI")
+"""Length, number of events, first and greatest time, CRC-32 of the batch; a CRC-32 of these follows."""
 
-_CHECKED_FROM: Final = 8
+_CRC: Final = struct.Struct(">I")
+HEADER_BYTES: Final = _RECORD.size + _CRC.size
 _CURSOR: Final = struct.Struct(">QQI")
 _SUFFIX: Final = ".segment"
 
 
 def encode_record(batch: Batch) -> bytes:
     """A batch as it stands in a segment."""
-    tail = _RECORD.pack(0, 0, batch.count, batch.first_ms, batch.greatest_ms)[_CHECKED_FROM:]
-    crc = zlib.crc32(batch.records, zlib.crc32(tail))
-    return struct.pack(">II", len(batch.records), crc) + tail + batch.records
+    crc = zlib.crc32(batch.records)
+    header = _RECORD.pack(len(batch.records), batch.count, batch.first_ms, batch.greatest_ms, crc)
+    return header + _CRC.pack(zlib.crc32(header)) + batch.records
 
 
 class Header(NamedTuple):
     """A record's header."""
 
     length: int
-    crc: int
     events: int
     first_ms: int
     greatest_ms: int
+    crc: int
 
     @property
     def whole(self) -> int:
         """The record's bytes, this header among them."""
-        return _RECORD.size + self.length
+        return HEADER_BYTES + self.length
 
 
 def decode_header(data: bytes | memoryview) -> Header | None:
     """The header at the beginning of the data; None where there is none, such as where writing stopped."""
-    if len(data) < _RECORD.size:
+    if len(data) < HEADER_BYTES or _CRC.unpack_from(data, _RECORD.size)[0] != zlib.crc32(data[: _RECORD.size]):
         return None
     header = Header(*_RECORD.unpack_from(data))
     return header if header.length and header.events else None
@@ -64,9 +65,9 @@ def decode_header(data: bytes | memoryview) -> Header | None:
 
 def decode_record(header: Header, data: bytes | memoryview) -> Batch | None:
     """The batch at the beginning of the data; None where it is not whole, or not as it was written."""
-    if len(data) < header.whole or zlib.crc32(data[_CHECKED_FROM : header.whole]) != header.crc:
+    records = bytes(data[HEADER_BYTES : header.whole])
+    if len(records) < header.length or zlib.crc32(records) != header.crc:
         return None
-    records = bytes(data[_RECORD.size : header.whole])
     return Batch(header.events, header.first_ms, header.greatest_ms, records)
 
 
@@ -140,7 +141,7 @@ class Segments:
                 self.cut += length
                 return None
             events, last = 0, None
-            while (header := decode_header(os.pread(descriptor, _RECORD.size, offset))) is not None:
+            while (header := decode_header(os.pread(descriptor, HEADER_BYTES, offset))) is not None:
                 if offset + header.whole > length:
                     break
                 last = (header, offset)
@@ -261,7 +262,7 @@ class Segments:
         self._unremoved += records
         while self._unremoved:
             segment = self._segments[0]
-            header = decode_header(self._pread(segment, _RECORD.size, self._offset))
+            header = decode_header(self._pread(segment, HEADER_BYTES, self._offset))
             if header is None:
                 raise OSError(errno.EIO, "a record's header is damaged")
             segment.events -= header.events

@@ -20,7 +20,7 @@ from typing import Final, Literal, TypeVar
 from proxy.counters import Counters
 from proxy.emitter.batch import Batch, joined
 from proxy.emitter.queue import Budget, EventQueue
-from proxy.emitter.segments import SEGMENT_BYTES, Read, Segments
+from proxy.emitter.segments import HEADER_BYTES, SEGMENT_BYTES, Read, Segments
 from proxy.layout import SPOOL_OBSTACLES
 
 SPILL_SECONDS: Final = 0.1
@@ -31,6 +31,9 @@ PATIENCE_SECONDS: Final = 1.0
 
 SYNC_SECONDS: Final = 1.0
 """How often what was written is forced to the disk; a power failure costs what came since."""
+
+WRITE_BYTES: Final = 4 * 1024 * 1024
+"""In one go, which takes that much memory again."""
 
 RETRY_SECONDS: Final = 1.0
 LOCK_SECONDS: Final = 0.2
@@ -187,15 +190,17 @@ class Spool:
         late = None if everything or self._budget.used > self._budget.limit // 2 else now - PATIENCE_SECONDS
         wrote = refused = False
         for queue in self._segments:
-            batches = queue.begin_writing(late)
-            if not batches:
-                continue
-            fitting = self._fitting(batches)
-            refused = refused or len(fitting) < len(batches)
-            queue.limit_writing(len(fitting))
-            if fitting and not await self._write(queue, fitting):
-                return
-            wrote = wrote or bool(fitting)
+            while batches := queue.begin_writing(late):
+                part = self._fitting(batches)
+                queue.limit_writing(len(part))
+                if not part:
+                    refused = True
+                    break
+                if not await self._write(queue, part):
+                    return
+                wrote = True
+                if len(part) == len(batches):
+                    break
         if refused:
             why = f"proxy.spool.max_bytes is {self._max_bytes}"
             self._stand("bound", "the spool is full; what memory has no room for is lost", why)
@@ -206,13 +211,17 @@ class Spool:
         await self._synchronise(now)
 
     def _fitting(self, batches: list[Batch]) -> list[Batch]:
-        """The first of them, as many as the bound leaves room for."""
-        room = self._max_bytes - self._size()
+        """The first of them, as many as the bound leaves room for, and not too many at once."""
+        room = min(self._max_bytes - self._size(), WRITE_BYTES)
         for index, batch in enumerate(batches):
-            room -= batch.size + 64
+            room -= batch.size + HEADER_BYTES
             if room < 0:
-                return batches[:index]
+                return batches[: max(index, self._single(batch))]
         return batches
+
+    def _single(self, batch: Batch) -> int:
+        """1 where a batch that is more than is written at once fits the bound all the same."""
+        return int(self._size() + batch.size + HEADER_BYTES <= self._max_bytes)
 
     async def _write(self, queue: EventQueue, batches: list[Batch]) -> bool:
         try:
@@ -301,6 +310,8 @@ class Spool:
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.spill(everything=True)
+                for queue in self._segments:
+                    await self._remove(queue)
                 await self._blocking(lambda: _synchronise(self._unsynced()))
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 import uvloop
 
+from events.topics import create
+from tests.proxy.lines import remove_ours
 from tests.proxy.planes import Plane, document
 from tests.support.backend import Backend, answers, backend
+from tests.support.kafka import Kafka
 
 Serve = Callable[..., Any]
 
@@ -46,6 +49,14 @@ async def serve(production: Backend, shadow: Backend, tmp_path: Path) -> AsyncIt
             return await stack.enter_async_context(_plane(made, tmp_path))
 
         yield start
+
+
+@pytest.fixture
+async def topics(kafka: Kafka) -> AsyncIterator[Kafka]:
+    """The broker with our topics, made as `shadowdrift topics --create` does."""
+    await create(kafka.brokers, 4, 1)
+    yield kafka
+    await remove_ours(kafka)
 
 
 @asynccontextmanager

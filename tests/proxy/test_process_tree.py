@@ -13,7 +13,7 @@ from configuration.brokers import brokers_of
 from configuration.reading import convert
 from events.topics import create
 from proxy.layout import FAMILIES
-from tests.proxy.test_delivery import _remove
+from tests.proxy.lines import remove_ours
 from tests.proxy.trees import Tree, check_laws, configured, runs, tree
 from tests.support.backend import Backend, Call, answers, hang
 from tests.support.kafka import Kafka
@@ -135,7 +135,7 @@ async def test_a_stop_under_load_fails_no_request_and_loses_no_event(
         assert totals["events_lost_total"] == totals["events_waiting"] == 0
         assert running.said() == ""
     finally:
-        await _remove(kafka)
+        await remove_ours(kafka)
 
 
 async def test_a_stop_with_kafka_away_ends_in_time_and_the_next_start_has_the_events(

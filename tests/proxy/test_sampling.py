@@ -103,7 +103,7 @@ async def test_replicas_choose_the_same_and_capture_what_they_clone(tmp_path: Pa
         configuration = convert(made, tmp_path, "test")
         return Plan(configuration.models[0], Layout(configuration), loop, Sampler(KEYS.derived("routing")))
 
-    head = read_request_head(b"POST", b"/predict", "1.1", [(b"Host", b"h")])
+    head = read_request_head(b"POST", b"/predict", "1.1", [], [(b"host", b"Host", b"h")])
     fractions = (0.0, 0.01, 0.05, 0.5, 1.0)
     first, second = Sampler(KEYS.derived("sampling")), Sampler(KEYS.derived("sampling"))
     names = [b"request-%d" % number for number in range(5000)]

@@ -85,6 +85,20 @@ class PlayedWorker:
         if self._child is not None:
             await self._child.stop(60)
 
+    async def kill(self) -> None:
+        """SIGKILL: its crash."""
+        assert self._child is not None
+        assert self._worker is not None
+        self._child.process.kill()
+        await self._child.stop(10)
+        self._worker.close()
+
+    @property
+    def pid(self) -> int:
+        """The emitter's process."""
+        assert self._child is not None
+        return self._child.process.pid
+
     async def feed(self, frame: bytes) -> None:
         """Hand a frame over, and wait while the emitter is 4 MiB behind: a worker would drop (`backlog`)."""
         assert self._worker is not None
@@ -123,8 +137,7 @@ class PlayedWorker:
         return int(line.split()[1]) * 1024
 
     def _stat(self, name: str) -> str:
-        assert self._child is not None
-        return Path(f"/proc/{self._child.process.pid}/{name}").read_text()
+        return Path(f"/proc/{self.pid}/{name}").read_text()
 
 
 def exchange(random_source: random.Random, number: int, role: str) -> Captured:
