@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import resource
+import select
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -64,7 +65,8 @@ class Door:
     def _take(self) -> None:
         for _ in range(AT_ONCE):
             if len(self._plane.clients) + len(self._entering) >= self._room:
-                self._crowded(f"{self._room} clients are connected, which is what the file descriptors suffice for")
+                if self._somebody_waits():
+                    self._crowded(f"{self._room} clients are connected, which is what the file descriptors suffice for")
                 return
             try:
                 if not self._take_one():
@@ -105,6 +107,11 @@ class Door:
         self._again = None
         self.open()
         self._take()
+
+    def _somebody_waits(self) -> bool:
+        look = select.poll()
+        look.register(self._listener, select.POLLIN)
+        return bool(look.poll(0))
 
     def _nobody_waits(self) -> None:
         if self._plane.crowded:
