@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from proxy.client import ClientConnection
 from proxy.data_plane import DataPlane
 
 AT_ONCE: Final = 64
@@ -55,6 +56,8 @@ class Door:
         self._listener = listener
         self._plane = plane
         self._room = room
+        self._on_the_step = 0
+        """Connections that are taken and have no protocol yet."""
         self._entering: set[asyncio.Task[object]] = set()
         self._again: asyncio.TimerHandle | None = None
 
@@ -64,9 +67,11 @@ class Door:
 
     def _take(self) -> None:
         for _ in range(AT_ONCE):
-            if len(self._plane.clients) + len(self._entering) >= self._room:
+            if len(self._plane.clients) + self._on_the_step >= self._room:
                 if self._somebody_waits():
                     self._crowded(f"{self._room} clients are connected, which is what the file descriptors suffice for")
+                else:
+                    self._nobody_waits()
                 return
             try:
                 if not self._take_one():
@@ -85,12 +90,20 @@ class Door:
                 raise
             return error.errno == errno.ECONNABORTED  # gone before it was taken; any other means that nobody is there
         connection.setblocking(False)
-        entering = self._plane.loop.create_task(
-            self._plane.loop.connect_accepted_socket(self._plane.connection, connection)
-        )
+        self._on_the_step += 1
+        entering = self._plane.loop.create_task(self._plane.loop.connect_accepted_socket(self._enter, connection))
         self._entering.add(entering)
-        entering.add_done_callback(self._entering.discard)
+        entering.add_done_callback(self._entered)
         return True
+
+    def _enter(self) -> ClientConnection:
+        self._on_the_step -= 1
+        return self._plane.connection()
+
+    def _entered(self, entering: asyncio.Task[object]) -> None:
+        self._entering.discard(entering)
+        if not entering.cancelled() and entering.exception() is not None:
+            _log.warning("a connection could not be taken", exc_info=entering.exception())
 
     def _crowded(self, why: str) -> None:
         """Let them wait outside; those inside are told to leave with their next answer."""
