@@ -4,11 +4,13 @@ PYTHON ?= python3
 DEMO_ARGS ?=
 SWEEP_ARGS ?=
 BENCH_ARGS ?=
+BENCH_ARGS ?=
 SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep stack stack-stop stack-test test bench-stops bench-emitter spool-hour check dashboards lock clean
+.PHONY: help venv demo demo-sweep bench-emitter bench-stops spool-hour stack stack-stop stack-test test check
+.PHONY: dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
 PY := .venv/bin/python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class Expectation:
 
     def __init__(self, schema: Any) -> None:
         """Raises `jsonschema.SchemaError`. What the schema refers to must stand in it: nothing is fetched."""
+        if not isinstance(schema, dict) or not isinstance(schema.get("$schema", ""), str):
+            raise jsonschema.SchemaError("it must be a mapping, its $schema a text")
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
         self._validator: Validator = kind(schema, registry=referencing.Registry())
@@ -70,7 +73,7 @@ class Expectation:
             return "its answer is not JSON"
         try:
             error = jsonschema.exceptions.best_match(self._validator.iter_errors(answer))
-        except (Unresolvable, RecursionError) as failure:
+        except (Unresolvable, RecursionError, ValueError, TypeError, re.error) as failure:
             return f"the schema cannot be applied: {cut(str(failure))}"
         if error is None:
             return None

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from configuration import Configuration
+from proxy.active import Active
 from proxy.counters import buckets
 from proxy.layout import FAMILIES, LATENCY_EDGES, Family, Key
 from proxy.totals import PARTS, Totals
@@ -19,8 +20,8 @@ class ProxyMetrics(Collector):
     """Everything the proxy tells, read in one instant."""
 
     def __init__(self, configuration: Configuration, totals: Totals) -> None:
-        self.configuration = configuration
-        """The one that serves."""
+        self.active = Active(configuration.models)
+        """Who serves; another one once the configuration is read again."""
         self.reload_succeeded = True
         """Whether the configuration was taken when it was read last."""
         self._totals = totals
@@ -39,7 +40,7 @@ class ProxyMetrics(Collector):
         for family in FAMILIES.values():
             if family.kind != "internal":
                 yield self._metric(family, series[family.name])
-        yield from self._active()
+        yield from self._active_file()
         yield from self._life()
 
     def _life(self) -> Iterator[Metric]:
@@ -73,16 +74,25 @@ class ProxyMetrics(Collector):
             metric.add_metric(labels, cells[0])
         return metric
 
-    def _active(self) -> Iterator[Metric]:
+    def _active_file(self) -> Iterator[Metric]:
         info = GaugeMetricFamily(
-            "inference_active_info", "The version that serves, and why.", labels=["model", "version", "reason"]
+            "inference_active_info", "The versions that serve, and why.", labels=["model", "version", "reason"]
         )
         ratio = GaugeMetricFamily(
             "inference_traffic_ratio", "The share of requests that a version is given.", labels=["model", "version"]
         )
-        for model in self.configuration.models:
-            info.add_metric([model.name, model.production, "configuration"], 1)
-            for name in model.targets:
-                ratio.add_metric([model.name, name], 1.0 if name == model.production else 0.0)
-        yield info
-        yield ratio
+        paused = GaugeMetricFamily(
+            "inference_paused", "1 while no version is asked and the fallback answers.", labels=["model"]
+        )
+        refused = GaugeMetricFamily(
+            "inference_active_refused", "1 while what the active file says is not in force.", labels=["model"]
+        )
+        for name, order in self.active.in_force.items():
+            for target in self.active.models[name].targets:
+                weight = order.weights.get(target, 0.0)
+                if weight:
+                    info.add_metric([name, target, order.reason], 1)
+                ratio.add_metric([name, target], weight if target in order.asked else 0.0)
+            paused.add_metric([name], order.mode == "paused")
+            refused.add_metric([name], name in self.active.refused)
+        yield from (info, ratio, paused, refused)

@@ -18,6 +18,7 @@ from configuration import Configuration, resolved_document
 from lifecycle.backoff import Backoff
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Child
+from proxy.active import Active
 from proxy.counters import SharedCounters, shared_file
 from proxy.crossing import Crossing
 from proxy.keys import Keys
@@ -78,7 +79,9 @@ class Generation:
         listeners: Listeners,
         totals: Totals,
         path: Path,
+        active: Active,
     ) -> None:
+        self._active = active
         self.configuration = configuration
         layout, slots = Layout(configuration), worker_slots(configuration)
         self._emitter_slot = slots
@@ -118,6 +121,12 @@ class Generation:
             raise
         self._tasks = [asyncio.create_task(self._keep(member)) for member in (*first, *workers)]
         self._tasks.append(asyncio.create_task(self._tend()))
+
+    def tell_active(self, active: dict[str, Any]) -> None:
+        """Who serves has changed."""
+        for member in self._members:
+            if member.part == "worker":
+                member.child.tell({"active": active})
 
     async def broken(self) -> None:
         """Wait for a fault of ours in keeping the processes; raise it."""
@@ -161,8 +170,9 @@ class Generation:
         slot = self._emitter_slot if part == "emitter" else await self._free_slot()
         listener = self._channel if part == "emitter" else self._listeners.sockets[index]
         self._links += 1
+        active = self._active.told()
         own = msgspec.structs.replace(
-            self._instructions, index=slot, listener=listener.fileno(), emitter_link=self._links
+            self._instructions, index=slot, listener=listener.fileno(), emitter_link=self._links, active=active
         )
         self._shared.clear(slot)
         child = await Child.start(
@@ -178,6 +188,8 @@ class Generation:
         else:
             self._crossing.worker_began(slot)
         self._members[member] = asyncio.create_task(self._account(member))
+        if part == "worker" and self._active.told() != active:  # it has changed while the process was made
+            child.tell({"active": self._active.told()})
         return member
 
     async def _free_slot(self) -> int:

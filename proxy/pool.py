@@ -39,6 +39,11 @@ class Pool:
         self._open: set[UpstreamConnection] = set()
         self._connecting: dict[Caller, asyncio.Task[None]] = {}
 
+    @property
+    def addresses(self) -> list[Address]:
+        """Where the version is reached, and how each address fares."""
+        return self._addresses.all
+
     def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
         """Give the caller a connection: a kept one now, or a new one as soon as it is there."""
         now = monotonic()
@@ -115,7 +120,7 @@ class Pool:
         self._open.add(connection)
         return connection
 
-    def _tell(self, error: BaseException | None, address: Address) -> None:
+    def _tell(self, error: BaseException, address: Address) -> None:
         """Log what is wrong with a handshake, now and then: a person has to mend it."""
         now = monotonic()
         if isinstance(error, ssl.SSLError) and now >= self._told_at + TELL_SECONDS:

@@ -10,8 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any
 
 from admin.server import AdminServer
 from configuration import Configuration
@@ -23,10 +22,9 @@ from proxy.exposition import ProxyMetrics
 from proxy.generation import Generation
 from proxy.keys import Keys, load_or_make
 from proxy.listeners import Listeners
+from proxy.routing import Routing
 from proxy.totals import Totals
 from reference.profile import load_for
-
-PROBE_SECONDS: Final = 0.5
 
 _log = logging.getLogger("shadowdrift.proxy")
 
@@ -46,6 +44,8 @@ class Supervisor:
         self._directory: Path
         self._serving: Generation
         self._generations = 0
+        self._routing: Routing
+        self._following: list[asyncio.Task[None]] = []
         self._draining: set[asyncio.Task[None]] = set()
 
     async def serve(self, tether: Tether, stop: asyncio.Event) -> None:
@@ -54,41 +54,54 @@ class Supervisor:
         hangup = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
         _check(self._configuration)
+        routing = Routing(self._configuration, self._tell)
+        self._metrics.active = routing.active
         self._keys = load_or_make(Path(self._configuration.state_dir))
         admin = AdminServer(self._metrics.text, lambda: self._waits_for, token_file=settings.token_file)
         self._listeners = await Listeners.open("proxy.listen", settings.listen, settings.workers)
         try:
             with _private_directory() as self._directory:
                 admin_address = await admin.start("proxy.admin", settings.admin)
-                self._serving = await self._start(self._configuration)
-                probing = asyncio.create_task(self._until_production_answers())
+                self._waits_for = "production"
+                self._serving = await self._start(self._configuration, routing)
+                self._follow(routing)
                 address = self._listeners.address
                 tether.announce({"proxy": f"http://{address}", "admin": f"http://{admin_address}"})
                 _log.info("serves", extra={"fields": {"listen": str(address), "admin": str(admin_address)}})
                 try:
                     await self._watch(stop, hangup)
                 finally:
-                    probing.cancel()
+                    self._follow(None)
                     await self._stop()
         finally:
             self._listeners.close()
             await admin.stop()
 
-    async def _start(self, configuration: Configuration) -> Generation:
+    async def _start(self, configuration: Configuration, routing: Routing) -> Generation:
         self._generations += 1
         path = self._directory / f"emitter-{self._generations}.sock"
-        generation = Generation(configuration, self._keys, self._listeners, self._totals, path)
+        generation = Generation(configuration, self._keys, self._listeners, self._totals, path, routing.active)
         await generation.start()
         return generation
 
-    async def _until_production_answers(self) -> None:
-        """Ready means that every production target has been reached once; requests are served meanwhile."""
-        for model in self._configuration.models:
-            url = urlsplit(model.targets[model.production].urls[0])
-            self._waits_for = f"production of {model.name} at {url.netloc}"
-            while not await _reachable(url.hostname or "", url.port or 80):  # noqa: ASYNC110 - another host's state
-                await asyncio.sleep(PROBE_SECONDS)
-        self._waits_for = None
+    def _follow(self, routing: Routing | None) -> None:
+        """Let this one say from now on which versions serve; None: nobody."""
+        for task in self._following:
+            task.cancel()
+        self._following = []
+        if routing is None:
+            return
+        self._routing = routing
+        self._metrics.active = routing.active
+        self._following.append(asyncio.create_task(routing.run()))
+        if self._waits_for is not None:
+            self._following.append(asyncio.create_task(routing.until_ready(self._wait_for)))
+
+    def _wait_for(self, what: str | None) -> None:
+        self._waits_for = what
+
+    def _tell(self, active: dict[str, Any]) -> None:
+        self._serving.tell_active(active)
 
     async def _watch(self, stop: asyncio.Event, hangup: asyncio.Event) -> None:
         """Until the stop; a hangup meanwhile asks for the configuration to be read again."""
@@ -111,13 +124,16 @@ class Supervisor:
             configuration = self._read()
             _check(configuration)
             _check_what_stays(self._configuration, configuration)
-            successor = await self._start(configuration)
+            routing = Routing(configuration, self._tell, self._routing)
+            await routing.prove(self._routing.active)
+            successor = await self._start(configuration, routing)
         except (Refusal, OSError) as error:
             self._metrics.reload_succeeded = False
             _log.error("the configuration was not taken; nothing changes", extra={"fields": {"why": str(error)}})
             return
         former, self._serving = self._serving, successor
-        self._configuration = self._metrics.configuration = configuration
+        self._configuration = configuration
+        self._follow(routing)
         self._metrics.reload_succeeded = True
         _log.info("the configuration was taken; what serves the former one drains")
         task = asyncio.create_task(former.stop())
@@ -149,16 +165,6 @@ def _check_what_stays(now: Configuration, wanted: Configuration) -> None:
     for setting, (value, other) in pairs.items():
         if value != other:
             raise Refusal(f"{setting} must stay {value} while the proxy runs, got {other}; start it anew to change it")
-
-
-async def _reachable(host: str, port: int) -> bool:
-    try:
-        async with asyncio.timeout(PROBE_SECONDS * 4):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError, UnicodeError):  # UnicodeError: a host name that cannot be one
-        return False
-    writer.close()
-    return True
 
 
 @contextlib.contextmanager

@@ -36,6 +36,8 @@ class Instructions(msgspec.Struct, frozen=True):
     counters: int
     emitter_path: str
     emitter_link: int = 1
+    active: dict[str, Any] = {}
+    """Who serves each model, as `Active.told` has it."""
 
     def read_configuration(self) -> Configuration:
         """The configuration the supervisor has read."""
@@ -59,6 +61,8 @@ class Orders:
             )
             self._connecting.add(connecting)
             connecting.add_done_callback(self._connecting.discard)
+        if (active := message.get("active")) is not None:
+            self._plane.plans.apply(active)
         if message.get("relieved"):
             self.relieved.set()
 
@@ -72,6 +76,7 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
     layout = Layout(configuration)
     counters = Counters(instructions.counters, instructions.index, layout, loop)
     plane = DataPlane(configuration, instructions.keys, counters, loop, instructions.index)
+    plane.plans.apply(instructions.active)
     await plane.capture.connect(instructions.emitter_path, instructions.emitter_link)
     counters.publish()
     listener = socket.socket(fileno=instructions.listener)

@@ -180,14 +180,14 @@ UP: dict[str, tuple[list[str], str]] = {
     "a production that is no url": (
         ["--production", "localhost:8001"],
         (
-            "shadowdrift up: models[0].targets.production.url must be like http://host:port or http://host:port/path, "
+            "shadowdrift up: models[0].targets.production.url must be like http://host:port or https://host:port/path, "
             "got 'localhost:8001'"
         ),
     ),
     "a shadow that is no url": (
         ["--production", "http://m:1", "--shadow", "ftp://m"],
         (
-            "shadowdrift up: models[0].targets.shadow.url must be like http://host:port or http://host:port/path, "
+            "shadowdrift up: models[0].targets.shadow.url must be like http://host:port or https://host:port/path, "
             "got 'ftp://m'"
         ),
     ),

@@ -20,13 +20,12 @@ from configuration.model import (
     Mirror,
     Model,
     Pairs,
-    Probe,
-    Target,
     Tenant,
     Window,
 )
 from configuration.reading import convert
 from configuration.sections import Exporter, Kafka, Limits, Parse, Proxy, Rollback, Spool
+from configuration.target import Fallback, Probe, Target, TargetTls
 from configuration.units import Duration, Size
 from lifecycle.refusal import Refusal
 
@@ -71,6 +70,7 @@ def read(directory: Path, text: str, environment: dict[str, str] | None = None) 
 def test_the_example_of_the_contract_is_read_to_its_values(tmp_path: Path) -> None:
     """Every setting, by its own type, and equal to the defaults wherever the example shows the default."""
     found = read(tmp_path, CONTRACT)
+    probe = Probe(str(tmp_path / "probe.json"), str(tmp_path / "answer.schema.json"))
     assert found == Configuration(
         kafka=Kafka("kafka:9092"),
         proxy=Proxy(
@@ -92,10 +92,10 @@ def test_the_example_of_the_contract_is_read_to_its_values(tmp_path: Path) -> No
                 path_prefix="/",
                 inference=Inference(("POST",), ("/predict", "/v2/models/*/infer")),
                 targets={
-                    "v2": Target("http://model-v2:8080", Duration(30), Probe("probe.json", "answer.schema.json")),
+                    "v2": Target("http://model-v2:8080", Duration(30), probe),
                     "v1": Target("http://model-v1:8080"),
                 },
-                fallback={"target": "v1"},
+                fallback=Fallback("v1"),
                 production="v2",
                 shadow="v1",
                 stable="v1",
@@ -143,6 +143,23 @@ def test_paths_are_relative_to_the_files_directory(tmp_path: Path, monkeypatch: 
     assert found.state_dir == "/var/lib/shadowdrift"
     assert found.proxy.token_file == str(tmp_path / "etc" / "token")
     assert found.exporter.token_file == "/run/token"
+
+
+def test_the_paths_of_targets_and_fallback_are_relative_to_the_file_too(tmp_path: Path) -> None:
+    """Each of them, and none where none is given."""
+    text = (
+        "kafka: embedded\nmodels:\n- name: fraud\n  production: v1\n  fallback: {body_file: safe.json}\n  targets:\n"
+        "    v1: {url: ['https://a:1/x', 'https://b:1/x'], probe: {request: p.json, schema: /s.json},\n"
+        "         tls: {ca_file: ca.pem, certificate_file: c.pem, key_file: k.pem, server_name: m.test}}\n"
+        "    v2: {url: 'https://a:1', tls: {}}\n"
+    )
+    [model] = read(tmp_path, text).models
+    v1, v2 = model.targets["v1"], model.targets["v2"]
+    assert v1.urls == ("https://a:1/x", "https://b:1/x")
+    assert model.fallback == Fallback(body_file=str(tmp_path / "safe.json"))
+    assert v1.probe == Probe(str(tmp_path / "p.json"), "/s.json")
+    assert v1.tls == TargetTls(*(str(tmp_path / name) for name in ("ca.pem", "c.pem", "k.pem")), "m.test")
+    assert (v2.urls, v2.tls) == (("https://a:1",), TargetTls())
 
 
 def test_variables_take_the_environment(tmp_path: Path) -> None:
@@ -287,7 +304,6 @@ WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
     "proxy.spool": ("proxy: {spool: {max_bytes: 1GiB}}", "top"),
     "proxy.parse": ("proxy: {parse: {max_bytes: 2MiB}}", "top"),
     "rollback": ("rollback: {dry_run: false}", "top"),
-    "models[0].fallback": ("fallback: {status: 200}", "model"),
     "models[0].stable": ("stable: v1", "model"),
     "models[0].pairs": ("pairs: {tolerance: 0.1}", "model"),
     "models[0].labels": ("labels: {keep: 1}", "model"),

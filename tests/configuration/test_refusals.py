@@ -24,7 +24,7 @@ models:
     production: v1
 """
 TEXT_KEYS = "must have texts as keys, in quotes where they look otherwise"
-URL = "must be like http://host:port or http://host:port/path"
+URL = "must be like http://host:port or https://host:port/path"
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -84,7 +84,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a number in a list of texts": (model("mirror: {headers: [a, 1]}"), "models[0].mirror.headers[1] must be a text, got 1"),
     "a word for true or false": (model("mirror: {trust_header: maybe}"), "models[0].mirror.trust_header must be true or false, got 'maybe'"),
     "a target that is a text": (targets('{v1: "http://m:1"}'), "models[0].targets.v1 must be a mapping, got 'http://m:1'"),
-    "the second target": (targets('{v1: {url: "http://m:1"}, v2.1: {url: 3}}'), "models[0].targets.v2.1.url must be a text, got 3"),
+    "the second target": (targets('{v1: {url: "http://m:1"}, v2.1: {url: 3}}'), "models[0].targets.v2.1.url must be a text or a list, got 3"),
     "a probe's request": (targets('{v1: {url: "http://m:1", probe: {request: 1, schema: x}}}'), "models[0].targets.v1.probe.request must be a text, got 1"),
     "a range of three": (model("drift: {range: [0.1, 0.5, 0.9]}"), "models[0].drift.range must hold 2 values, got 3"),
     "a range of words": (model("drift: {range: [low, 1]}"), "models[0].drift.range[0] must be a number, got 'low'"),
@@ -146,7 +146,29 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "an open exporter": (top('exporter: {listen: "10.0.0.1:9108"}'), "exporter.listen must be a loopback address unless token_file is set, got '10.0.0.1:9108'"),
     "an open rollback": (top('rollback: {listen: "[::]:9109"}'), "rollback.listen must be a loopback address unless token_file is set, got '[::]:9109'"),
     "a name that looks like loopback": (top('proxy: {admin: "127.evil.example:1"}'), "proxy.admin must be a loopback address unless token_file is set, got '127.evil.example:1'"),
-    "https": (targets('{v1: {url: "https://m"}}'), f"models[0].targets.v1.url {URL}, got 'https://m'"),
+    "ftp": (targets('{v1: {url: "ftp://m"}}'), f"models[0].targets.v1.url {URL}, got 'ftp://m'"),
+    "no address": (targets('{v1: {url: []}}'), "models[0].targets.v1.url must be an address or a list of them, got []"),
+    "a second address that is none": (targets('{v1: {url: ["http://m:1", m]}}'), f"models[0].targets.v1.url[1] {URL}, got 'm'"),
+    "a second address that is a number": (targets('{v1: {url: ["http://m:1", 2]}}'), "models[0].targets.v1.url[1] must be a text, got 2"),
+    "addresses of two schemes": (targets('{v1: {url: ["http://m:1", "https://m:2"]}}'), 'models[0].targets.v1.url must hold addresses of one scheme and one path, got ["http://m:1", "https://m:2"]'),
+    "addresses of two paths": (targets('{v1: {url: ["http://m:1/a", "http://m:2/b"]}}'), 'models[0].targets.v1.url must hold addresses of one scheme and one path, got ["http://m:1/a", "http://m:2/b"]'),
+    "an address twice": (targets('{v1: {url: ["http://m:1", "http://M:1/"]}}'), 'models[0].targets.v1.url must hold each address once, got ["http://m:1", "http://M:1/"]'),
+    "TLS without https": (targets('{v1: {url: "http://m:1", tls: {}}}'), "models[0].targets.v1.tls needs a url that begins with https://, got 'http://m:1'"),
+    "a key without a certificate": (targets('{v1: {url: "https://m:1", tls: {key_file: k.pem}}}'), "models[0].targets.v1.tls.certificate_file must be set beside key_file, got null"),
+    "a server's name that is none": (targets('{v1: {url: "https://m:1", tls: {server_name: "a b"}}}'), "models[0].targets.v1.tls.server_name must be the name of a host, got 'a b'"),
+    "TLS that is a text": (targets('{v1: {url: "https://m:1", tls: ca.pem}}'), "models[0].targets.v1.tls must be a mapping or null, got 'ca.pem'"),
+    "a probe without its schema": (targets('{v1: {url: "http://m:1", probe: {request: r.json}}}'), "models[0].targets.v1.probe.schema is required"),
+    "a breaker that opens never": (targets('{v1: {url: "http://m:1", breaker: {calls: 5, failures: 6}}}'), "models[0].targets.v1.breaker.failures must be between 1 and 5, got 6"),
+    "a breaker of no calls": (targets('{v1: {url: "http://m:1", breaker: {calls: 0}}}'), "models[0].targets.v1.breaker.calls must be between 1 and 10000, got 0"),
+    "a breaker that does not wait": (targets('{v1: {url: "http://m:1", breaker: {open_for: 0}}}'), "models[0].targets.v1.breaker.open_for must be between 0.001 and 3600, got 0"),
+    "a fallback to nothing": (model("fallback: {}"), "models[0].fallback.target or body_file must be given, and not both, got none"),
+    "a fallback to two things": (model("fallback: {target: v1, body_file: b.json}"), "models[0].fallback.target or body_file must be given, and not both, got both"),
+    "a fallback to nowhere": (model("fallback: {target: v9}"), "models[0].fallback.target must be one of the targets (v1), got 'v9'"),
+    "a status of another version": (model("fallback: {target: v1, status: 503}"), "models[0].fallback.status and content_type must stand beside body_file, got target 'v1'"),
+    "a fallback without success or failure": (model("fallback: {body_file: b.json, status: 101}"), "models[0].fallback.status must be between 200 and 599, got 101"),
+    "a fallback without content": (model("fallback: {body_file: b.json, status: 204}"), "models[0].fallback.status must be one whose answer has a body, got 204"),
+    "a content type of two lines": (model('fallback: {body_file: b.json, content_type: "a\\nb"}'), "models[0].fallback.content_type must be like application/json, got 'a\\nb'"),
+    "a setting that no fallback has": (model("fallback: {target: v1, after: 3s}"), "models[0].fallback.after is not a setting; docs/configuration.md lists them"),
     "a url without host": (targets('{v1: {url: "http://"}}'), f"models[0].targets.v1.url {URL}, got 'http://'"),
     "a url with a password": (targets('{v1: {url: "http://a@m:1"}}'), f"models[0].targets.v1.url {URL}, got 'http://a@m:1'"),
     "a url with a line break": (targets('{v1: {url: "http://m\\n:1"}}'), f"models[0].targets.v1.url {URL}, got 'http://m\\n:1'"),

@@ -12,8 +12,9 @@ import pytest
 from cli.main import COMMANDS
 from configuration import Configuration
 from configuration.ahead import without_effect
-from configuration.model import Model, Target
+from configuration.model import Model
 from configuration.rules import Section
+from configuration.target import Target
 from configuration.units import Duration, Size
 from events.brokers import Obstacle
 from exporter.collect import Collector
@@ -23,7 +24,13 @@ from tests.exporter.making import Desk, model
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REQUIRED = "required"
-OF_THE_EXPOSITION = {"inference_active_info", "inference_traffic_ratio", "shadowdrift_build_info"}
+OF_THE_EXPOSITION = {
+    "inference_active_info",
+    "inference_active_refused",
+    "inference_paused",
+    "inference_traffic_ratio",
+    "shadowdrift_build_info",
+}
 """What the proxy tells beside its counted families."""
 
 
@@ -127,7 +134,7 @@ def test_what_is_marked_later_is_what_check_calls_without_effect() -> None:
     marked = {path for path, (_, meaning) in rows("configuration.md").items() if meaning.startswith("*later*")}
     for path in marked - {"models[].drift.alpha"}:
         noted = path.startswith(("proxy.spool", "proxy.parse", "rollback")) or re.fullmatch(
-            r"models\[\]\.(fallback|stable|targets\.\*\.probe.*|pairs.*|labels.*)",
+            r"models\[\]\.(stable|pairs.*|labels.*)",
             path,
         )
         assert noted, path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -137,8 +138,9 @@ async def hang(call: Call) -> None:
 class Backend:
     """A server on loopback that hands every request to `script`, which may be changed at any time."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
+        self._tls = tls
         self.calls: list[Call] = []
         self.connections = 0
         """How many were made."""
@@ -150,7 +152,7 @@ class Backend:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def open(self) -> int:
@@ -159,7 +161,7 @@ class Backend:
 
     async def start(self) -> Self:
         """Listen, at the same port again after a stop."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=2**20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=2**20, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -213,9 +215,9 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def backend(script: Script) -> AsyncIterator[Backend]:
+async def backend(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Backend]:
     """A backend for one block."""
-    server = await Backend(script).start()
+    server = await Backend(script, tls).start()
     try:
         yield server
     finally:
