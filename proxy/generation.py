@@ -167,7 +167,7 @@ class Generation:
         return member
 
     async def _spawn(self, part: Part, index: int) -> Member:
-        slot = self._emitter_slot if part == "emitter" else await self._free_slot()
+        slot = await (self._emitters_slot() if part == "emitter" else self._free_slot())
         listener = self._channel if part == "emitter" else self._listeners.sockets[index]
         self._links += 1
         active = self._active.told()
@@ -175,26 +175,45 @@ class Generation:
             self._instructions, index=slot, listener=listener.fileno(), emitter_link=self._links, active=active
         )
         self._shared.clear(slot)
-        child = await Child.start(
-            part if part == "emitter" else f"worker {index}",
-            _MODULES[part],
-            instructions=msgspec.msgpack.encode(own),
-            descriptors=(listener.fileno(), self._file),
-        )
-        member = Member(part, index, child, Process(part, self._shared, slot))
-        self._totals.begin(member.process)
         if part == "emitter":
             self._crossing.emitter_began()
         else:
             self._crossing.worker_began(slot)
+        try:
+            child = await Child.start(
+                part if part == "emitter" else f"worker {index}",
+                _MODULES[part],
+                instructions=msgspec.msgpack.encode(own),
+                descriptors=(listener.fileno(), self._file),
+            )
+        except OSError as error:
+            self._give_back(part, slot)
+            raise Refusal(f"no process can be made: {error.strerror or error}") from None
+        member = Member(part, index, child, Process(part, self._shared, slot))
+        self._totals.begin(member.process)
         self._members[member] = asyncio.create_task(self._account(member))
         if part == "worker" and self._active.told() != active:  # it has changed while the process was made
             child.tell({"active": self._active.told()})
         return member
 
+    def _give_back(self, part: Part, slot: int) -> None:
+        if part == "emitter":
+            self._crossing.emitter_ended()
+        else:
+            self._crossing.worker_ended(slot, monotonic())
+
+    async def _emitters_slot(self) -> int:
+        """The emitters' one slot, once the last numbers of the former one are read."""
+        for member, ending in list(self._members.items()):
+            if member.part == "emitter":
+                await ending
+        return self._emitter_slot
+
     async def _free_slot(self) -> int:
         stuck = monotonic() + SLOT_SECONDS
         while (slot := self._crossing.free_slot()) is None:
+            if self._stopping.is_set():  # nobody looks for free ones any more
+                raise Refusal("the proxy stops")
             if monotonic() >= stuck:
                 stuck += SLOT_SECONDS
                 for emitter in (member for member in self._members if member.part == "emitter"):
@@ -253,12 +272,10 @@ class Generation:
                     await self._stopping.wait()
             if self._stopping.is_set():
                 return None
-            if member.child.ended.done() and member in self._members:
-                await self._members[member]  # an emitter's slot is free once its last numbers are read
             self._totals.restarts[member.part] += 1
             try:
                 return await self._start(member.part, member.index)
-            except (Refusal, OSError) as error:
+            except Refusal as error:
                 delay = backoff.delay(0.0)
                 fields = {"why": str(error), "again_in_seconds": delay}
                 _log.error(f"the {member.child.name} could not be started", extra={"fields": fields})
@@ -266,13 +283,11 @@ class Generation:
     async def _account(self, member: Member) -> None:
         """When it has ended, keep what it counted."""
         await member.child.ended
-        if member.part == "emitter":
-            self._crossing.emitter_ended()
-        else:
-            self._crossing.worker_ended(member.process.slot, monotonic())
+        self._give_back(member.part, member.process.slot)
         self._totals.end(member.process)
         del self._members[member]
         self._changed.set()
+        await member.child.stop(0)  # which closes its tether
 
     # Looking after the ways to the emitter.
 

@@ -127,7 +127,7 @@ class Supervisor:
             routing = Routing(configuration, self._tell, self._routing)
             await routing.prove(self._routing.active)
             successor = await self._start(configuration, routing)
-        except (Refusal, OSError) as error:
+        except Refusal as error:
             self._metrics.reload_succeeded = False
             _log.error("the configuration was not taken; nothing changes", extra={"fields": {"why": str(error)}})
             return
