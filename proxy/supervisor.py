@@ -142,6 +142,7 @@ class Supervisor:
 
     async def _stop(self) -> None:
         self._waits_for = "nothing: it stops"
+        self._serving.keep_no_more()  # whoever asks this process to end may have asked the others too
         await self._listeners.quiet()
         self._listeners.close()  # the workers still have them, and take what the kernel has accepted
         await asyncio.gather(self._serving.stop(), *self._draining)
