@@ -29,8 +29,8 @@ from tests.support.played_worker import PlayedWorker, exchange
 
 RESULTS = Path(__file__).parent / "results" / "emitter.json"
 FRAME_EVENTS = 200
-WINDOW_EVENTS = 20_000
-"""Under way at most, so that a broker that gets less of the machine than the emitter is not told of on the spool."""
+WINDOW_EVENTS = 6_000
+"""Under way at most, so that a broker that gets less of the machine than the emitter does not bring the spool in."""
 
 PACED_EVENTS_A_SECOND = 2_000
 PACED_FRAMES_A_SECOND = 100

@@ -86,6 +86,7 @@ class Frames:
         rows = random.Random(11)
         self._templates = [exchange(rows, n, "shadow" if n % 20 == 19 else "production") for n in range(TEMPLATES)]
         self.events = 0
+        self._began = time.time()  # older ones would be beyond the retention of the shadow
 
     def next(self) -> bytes:
         """The next frame."""
@@ -95,7 +96,7 @@ class Frames:
     def _numbered(self, number: int) -> Captured:
         one = self._templates[number % TEMPLATES]
         one.id = f"{number:036d}"
-        one.time = 1.79e9 + number / 500
+        one.time = self._began + number / 500
         return one
 
     def by_topic(self) -> dict[str, int]:

@@ -31,8 +31,6 @@ def slips(configuration: Configuration) -> list[str]:
 
 def _paths(configuration: Configuration) -> Iterator[str]:
     defaults = type(configuration.proxy)()
-    if configuration.proxy.spool != defaults.spool:
-        yield "proxy.spool"
     if configuration.proxy.parse != defaults.parse:
         yield "proxy.parse"
     if configuration.rollback != type(configuration.rollback)():

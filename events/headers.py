@@ -73,8 +73,8 @@ def _headers(event_id: str, event_type: tuple[str, bytes], source: tuple[str, by
 
 def _time(time: float) -> bytes:
     """Seconds since 1970 as RFC 3339 has them, to the microsecond."""
-    second, micros = divmod(round(time * 1_000_000), 1_000_000)
-    return b"%b.%06d+00:00" % (_second(second), micros)
+    micros = round(time * 1_000_000)
+    return b"%b.%06d+00:00" % (_second(micros // 1_000_000), micros % 1_000_000)
 
 
 @lru_cache(maxsize=64)

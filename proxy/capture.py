@@ -13,6 +13,9 @@ from proxy.frames import Captured, encode_frame, encode_hello
 
 FLUSH_SECONDS: Final = 0.01
 FLUSH_BYTES: Final = 256 * 1024
+OTHER_BYTES: Final = 300
+"""What an exchange takes beside its bodies and its path, roughly."""
+
 MAX_HELD_BYTES: Final = 4 * 1024 * 1024
 
 _log = logging.getLogger("shadowdrift.worker")
@@ -127,7 +130,9 @@ class Capture:
         if stream is None:  # one that broke is forgotten at its end; until then `flush` counts what it cannot have
             cells[places.gone] += 1
             return
-        size = len(captured.request) + len(captured.answer or b"") + len(captured.path) + 300
+        size = len(captured.request) + len(captured.path) + OTHER_BYTES
+        if captured.answer is not None:
+            size += len(captured.answer)
         if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:
             self._unwritten = stream.transport.get_write_buffer_size()  # it may have written some meanwhile
             if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:

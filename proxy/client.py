@@ -195,12 +195,11 @@ class ClientConnection(asyncio.Protocol):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        value = value.rstrip(b" \t")
         if not self._in_head:
             if self._reading is not None:
                 self._reading.trailer(name, value)
         elif meaning := REQUEST_NAMES[name]:
-            self._noted.append((meaning, name, value))
+            self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
             self._forwarded.append((name, value))
 

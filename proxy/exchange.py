@@ -129,7 +129,7 @@ class Exchange:
         self._body_size = 0
         self._body_done = head.length is None
         self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
-        self._trailers: Headers = []
+        self._trailers: Headers | None = None
         self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
@@ -139,7 +139,7 @@ class Exchange:
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
-        self._answer_trailers: Headers = []
+        self._answer_trailers: Headers | None = None
         self._first_byte = 0.0
         self._rechunk = False
         self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
@@ -165,7 +165,8 @@ class Exchange:
             if not (self.inference and self.plan.guarded) or self._passes():
                 self.serving.pool.acquire(self)
         candidate = self._candidate
-        if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
+        early = candidate is not None and candidate.waits and candidate.leaves_early and self._body_done
+        if early and not self._fallen_back:
             self._settle("ok")
             self._keep_less()
 
@@ -195,7 +196,7 @@ class Exchange:
     def trailer(self, name: bytes, value: bytes) -> None:
         """A header behind the request's chunked body."""
         if may_trail(name) and not self.plan.names_tenants(name):
-            self._trailers.append((name, value))
+            self._trailers = [*(self._trailers or ()), (name, value)]
 
     def body_complete(self) -> None:
         """The request is whole."""
@@ -303,7 +304,7 @@ class Exchange:
     def answer_trailer(self, name: bytes, value: bytes) -> None:
         """Keep it for the end."""
         if may_trail(name):
-            self._answer_trailers.append((name, value))
+            self._answer_trailers = [*(self._answer_trailers or ()), (name, value)]
 
     def answer_so_far(self) -> None:
         """One read of production's has been taken in: the client gets it now."""
@@ -446,7 +447,8 @@ class Exchange:
         plane.counters.changed()
         candidate = self._candidate
         if candidate is not None and candidate.waits:
-            self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
+            early = candidate.leaves_early and self._body_done and self._underway and not self._fallen_back
+            self._settle("ok" if early else outcome)
         if self._captured and plane.load.sheds_events:
             plane.capture.shed(self.plan.name, "production")
         elif self._captured:

@@ -193,12 +193,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        value = value.rstrip(b" \t")
         if self._head is not None:
             if self.caller is not None and not self._complete:
                 self.caller.answer_trailer(name, value)
         elif meaning := ANSWER_NAMES[name]:
-            self._noted.append((meaning, name, value))
+            self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
             self._forwarded.append((name, value))
 

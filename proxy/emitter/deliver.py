@@ -24,7 +24,7 @@ from proxy.emitter.queue import EventQueue, Queues
 from proxy.emitter.spool import Spool
 
 RETRY_SECONDS: Final = 1.0
-LINGER_SECONDS: Final = 0.05
+LINGER_SECONDS: Final = 0.1
 _LINK: Final = ""
 """What is told of the link itself, and not of one topic."""
 

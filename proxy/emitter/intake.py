@@ -118,12 +118,12 @@ class Intake:
         for captured in batch:
             source = sources[captured.model, captured.role]
             cells[source.received[worker]] += 1
-            touched.add(source.queue)
+            touched.add(source)
             try:
                 if not source.take(captured):
                     source.queue.lose(1, self._loss_reason())
             except Exception:  # one event must not end its worker's stream
                 _log.exception("an exchange could not be made an event")
                 source.queue.lose(1, "unencodable")
-        for queue in touched:
-            queue.show()
+        for source in touched:
+            source.queue.show()

@@ -37,7 +37,7 @@ class Link:
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         self.partitions = 0
-        self._closed = asyncio.Event()
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> tuple[Obstacle, str] | None:
         """Connect; None, or what is in the way, as a word and in one line."""
@@ -55,12 +55,8 @@ class Link:
 
     async def outcome(self, sent: asyncio.Future[Any], on_silence: Callable[[], None]) -> None:
         """Wait until Kafka has acknowledged a batch. Raises KafkaError, also when the link is closed meanwhile."""
-        closing = asyncio.create_task(self._closed.wait())
-        try:
-            while not (await asyncio.wait([sent, closing], timeout=SILENCE_SECONDS, return_when="FIRST_COMPLETED"))[0]:
-                on_silence()
-        finally:
-            closing.cancel()
+        while not (await asyncio.wait((sent, self._closed), timeout=SILENCE_SECONDS, return_when="FIRST_COMPLETED"))[0]:
+            on_silence()
         if not sent.done() or sent.cancelled():
             sent.add_done_callback(_look_away)
             raise KafkaError("the link was closed before Kafka acknowledged the batch")
@@ -68,7 +64,8 @@ class Link:
 
     async def close(self) -> None:
         """End it, with or without the brokers."""
-        self._closed.set()
+        if not self._closed.done():
+            self._closed.set_result(None)
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.producer.stop()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,6 +111,16 @@ class Plane:
             handed, held = self.number("events_handed", model, role), self.number("events_waiting", model, role)
             assert self.number("events_captured_total", model, role) == lost + handed + held
             assert held >= 0
+
+
+@asynccontextmanager
+async def serving(made: dict[str, Any], folder: Path) -> AsyncIterator[Plane]:
+    """A data plane of this configuration for one block."""
+    plane = await Plane.start(made, folder)
+    try:
+        yield plane
+    finally:
+        await plane.stop()
 
 
 class ListeningEmitter(asyncio.Protocol):

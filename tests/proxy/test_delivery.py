@@ -99,7 +99,7 @@ async def test_each_workers_stream_is_counted_for_itself(tmp_path: Path) -> None
     sent.check_law()
 
 
-@pytest.mark.parametrize("beginning", [encode_hello(2), encode_hello(-1), encode_frame([numbered(0)])])
+@pytest.mark.parametrize("beginning", [encode_hello(999), encode_hello(-1), encode_frame([numbered(0)])])
 async def test_a_stream_that_does_not_begin_with_a_worker_is_closed(beginning: bytes, tmp_path: Path) -> None:
     """One that the configuration does not have, or none at all."""
     sent = Line("127.0.0.1:1", tmp_path)

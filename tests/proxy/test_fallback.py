@@ -371,3 +371,17 @@ async def test_a_health_check_that_fails_says_nothing_of_inferences(serve: Serve
     for _ in range(4):
         assert (await ask(plane, request("GET", "/ready", body=None))).status == 503
     assert not is_open(plane)
+
+
+@pytest.mark.parametrize("after", ["success", "request"])
+async def test_what_the_fallback_answers_from_the_start_is_not_cloned(
+    serve: Serve, shadow: Backend, after: str
+) -> None:
+    """Also where clones leave before production has answered."""
+    plane = await serve(fallback=TARGET, mirror={"fraction": 1, "after": after})
+    plane.plane.plans.apply(order("paused", v2=1.0))
+    async with connected(plane.port) as client:
+        assert (await client.ask(request(body=b"x" * 100))).status == 200
+    assert plane.numbers("mirror_dropped_total") == {("fraud", "not_success"): 1}
+    assert plane.numbers("mirror_sent_total") == {}
+    assert len(shadow.calls) == 1

@@ -17,6 +17,7 @@ import proxy.emitter.link
 import proxy.emitter.segments
 import proxy.emitter.spool
 from configuration.brokers import brokers_of
+from events.brokers import OBSTACLES
 from events.codec import decode_inference
 from events.topics import PRODUCTION, SHADOW, create
 from proxy.emitter.segments import HEAD
@@ -303,6 +304,27 @@ async def test_events_of_a_missing_topic_wait_on_disk(
         made.take(0, 100)
         await until(lambda: made.number("shadowdrift_kafka_obstacle", "emitter", "topics") == 1, 40, "the gauge")
         await spooled(made, 100)
+
+
+async def test_a_mute_broker_costs_nothing(own_kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its connections and answers nothing: events go to disk, and from there on once it speaks again."""
+    monkeypatch.setattr(proxy.emitter.link, "REQUEST_TIMEOUT_MS", 1000)
+    monkeypatch.setattr(proxy.emitter.link, "SILENCE_SECONDS", 0.5)
+    await create(own_kafka.brokers, 4, 1)
+    async with line(own_kafka.bootstrap_servers, tmp_path) as made:
+        made.take(0, 100)
+        await made.delivers(100)
+        with own_kafka.mute():
+            made.take(100, 400)
+            await spooled(made, 400)
+            await until(
+                lambda: made.number("shadowdrift_kafka_obstacle", "emitter", "unreachable") == 1, what="the gauge"
+            )
+        await made.delivers(500, 60)
+        await until(lambda: sum(made.number("shadowdrift_kafka_obstacle", "emitter", word) for word in OBSTACLES) == 0)
+        assert lost(made) == {}
+    seen = order(await read(own_kafka, PRODUCTION, 500))
+    assert list(dict.fromkeys(seen)) == list(range(500))
 
 
 # Crashes: the emitter as a process of its own.

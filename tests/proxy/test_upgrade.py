@@ -78,11 +78,9 @@ async def test_a_slow_reader_of_a_tunnel_holds_its_sender_back(serve: Serve, pro
     async with connected(plane.port) as client:
         await tunnelled(client)
         client.stop_reading()
-        await until(lambda: sent > 0, what="the first bytes")
-        seen = -1
-        while sent != seen:  # until the buffers between the two are full
-            seen = sent
-            await asyncio.sleep(0.1)
+        looks: list[int] = []
+        # Until the buffers between the two are full: a dozen looks, a fifth of a second, see nothing more sent.
+        await until(lambda: looks.append(sent) or (sent and looks[-12:] == [sent] * 12), what="a sender held back")
         assert sent < 32 * 2**20
         client.go_on_reading()
         assert len(await client.to_its_end()) == 1024 * 65536

@@ -12,7 +12,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -135,6 +136,16 @@ class Kafka:
         if self._broker is not None:
             self._broker.kill()
         self._forget()
+
+    @contextmanager
+    def mute(self) -> Iterator[None]:
+        """SIGSTOP for one block: connections stay, and nothing is answered."""
+        assert self._broker is not None
+        self._broker.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._broker.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Stop in order if it runs, then start: same ports, same data."""

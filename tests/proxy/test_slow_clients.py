@@ -1,0 +1,160 @@
+"""Clients that dawdle, send a byte now and then, or say no more: each by itself, and a thousand at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+import proxy.client
+from tests.proxy.conftest import Serve
+from tests.proxy.planes import Plane
+from tests.support.backend import Backend, Call, echo, hang
+from tests.support.raw_client import BrokenOffError, Client, connected, request
+from tests.support.waiting import until
+
+START = b"POST /predict HTTP/1.1\r\nHost: a\r\n"
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def passes(plane: Plane, seconds: float) -> None:
+    """Wait until so much time has passed on the proxy's own clock."""
+    begun = plane.plane.now
+    await until(lambda: plane.plane.now >= begun + seconds, what="the proxy's clock")
+
+
+async def drips(plane: Plane, client: Client, data: bytes) -> None:
+    """Send a byte whenever the proxy's clock has moved, until nobody takes any more."""
+    with contextlib.suppress(ConnectionError):
+        for index in range(len(data)):
+            await client.send(data[index : index + 1])
+            await passes(plane, 0.001)
+
+
+async def test_a_body_that_comes_by_the_byte_ends_with_408(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never stands still for long, and would hold a connection to the model for ever."""
+    monkeypatch.setattr(proxy.client, "BODY_SECONDS", 0.4)
+    plane = await serve()
+    production.script = hang
+    async with connected(plane.port) as client:
+        await client.send(START + b"Content-Length: 1000\r\n\r\n")
+        dripping = asyncio.create_task(drips(plane, client, b"x" * 1000))
+        answer = await client.answer()
+        dripping.cancel()
+    assert answer.status == 408
+    await until(lambda: all(call.ended.is_set() for call in production.calls), what="the upstream's release")
+
+
+async def test_a_body_at_a_modest_pace_is_taken(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the least pace, for longer than a body may stand still."""
+    monkeypatch.setattr(proxy.client, "BODY_SECONDS", 0.5)
+    plane = await serve()
+    production.script = echo
+    async with connected(plane.port) as client:
+        await client.send(START + b"Content-Length: 10000\r\n\r\n")
+        for _ in range(10):
+            await client.send(b"x" * 1000)
+            await passes(plane, 0.1)
+        assert (await client.answer()).body == b"x" * 10_000
+
+
+async def test_the_time_in_which_a_client_is_not_read_does_not_count_as_its_slowness(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that takes its time with a large body is no reason for a 408."""
+    monkeypatch.setattr(proxy.client, "BODY_SECONDS", 0.3)
+    plane = await serve()
+    go_on = asyncio.Event()
+
+    async def dawdles(call: Call) -> None:
+        await go_on.wait()
+        await call.answer(200, b"%d" % len(await call.read_body()))
+
+    production.script = dawdles
+    async with connected(plane.port) as client:
+        sending = asyncio.create_task(client.send(request(body=bytes(16_000_000))))
+        await until(lambda: production.calls, what="the request at the model")
+        await passes(plane, 0.8)
+        go_on.set()
+        assert (await client.answer()).body == b"16000000"
+        await sending
+
+
+async def test_a_client_that_ends_its_sending_half_gets_its_answers(serve: Serve, production: Backend) -> None:
+    """All that it has asked for, in order; then the connection ends."""
+    plane = await serve()
+    production.script = echo
+    async with connected(plane.port) as client:
+        await client.send(b"".join(request(body=b"%d" % number) for number in range(3)))
+        client.end_sending()
+        assert [(await client.answer()).body for _ in range(3)] == [b"0", b"1", b"2"]
+        assert await client.to_its_end() == b""
+    outcomes = [captured.outcome for captured in await plane.emitter.of_role("production", 3)]
+    assert outcomes == ["ok"] * 3
+
+
+async def test_a_client_that_is_gone_holds_the_model_no_longer_than_a_moment(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can tell whether it ended its sending half alone, so it is waited for a little, and not for long."""
+    monkeypatch.setattr(proxy.client, "HALF_CLOSED_SECONDS", 0.2)
+    plane = await serve()
+    production.script = hang
+    async with connected(plane.port) as client:
+        await client.send(request())
+        await until(lambda: production.calls, what="the request at the model")
+        client.end_sending()
+        await until(lambda: production.calls[0].ended.is_set(), what="the upstream's release")
+        assert await client.rest() == b""
+    [captured] = await plane.emitter.of_role("production")
+    assert captured.outcome == "client_closed"
+
+
+async def test_a_request_that_breaks_off_with_its_sending_half_is_given_up_at_once(
+    serve: Serve, production: Backend
+) -> None:
+    """What is missing of it will never come; the model never gets the part for the whole."""
+    plane = await serve()
+    async with connected(plane.port) as client:
+        await client.send(START + b"Content-Length: 10\r\n\r\nabc")
+        await until(lambda: production.calls, what="the head at the model")
+        client.end_sending()
+        with pytest.raises(BrokenOffError):
+            await client.answer()
+    await until(lambda: production.calls[0].ended.is_set(), what="the upstream's release")
+    assert not production.calls[0].body_read.is_set()
+
+
+async def test_a_thousand_slow_clients_end_by_deadline_beside_others_that_are_served(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow heads, slow bodies, slow readers: 408 or cut, their descriptors given back, and nobody else fails."""
+    monkeypatch.setattr(proxy.client, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(proxy.client, "BODY_SECONDS", 1.0)
+    plane = await serve(target={"timeout": 1})
+    production.script = echo
+    beginnings = (START, START + b"Content-Length: 9\r\n\r\nx", b"P")
+    before = descriptors()
+    slow = []
+    for index in range(1000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", plane.port)
+        writer.write(beginnings[index % len(beginnings)])
+        slow.append((reader, writer))
+    async with connected(plane.port) as client:
+        while plane.number("proxy_refused_total", "slow_request") < len(slow):
+            assert (await client.ask(request(body=b"quick"))).body == b"quick"
+    for reader, writer in slow:
+        assert (await reader.read()).startswith(b"HTTP/1.1 408")
+        writer.close()
+    await until(lambda: plane.number("proxy_connections") == 0 and not production.open, what="everybody's end")
+    await until(lambda: descriptors() <= before + 5, what="the descriptors' return")
