@@ -94,14 +94,13 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
 
 async def _until_nobody_comes(tether: Tether, listener: socket.socket, orders: Orders) -> None:
     """Accept on until a successor does, or until no handshake can end any more at a socket that nobody keeps."""
-    if tether.parted:
-        if quieted(listener):
-            await asyncio.sleep(HANDSHAKE_SECONDS)
-        return
-    tether.announce({"leaves": True})
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SUCCESSION_SECONDS):
-            await orders.relieved.wait()
+    if not tether.parted:
+        tether.announce({"leaves": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SUCCESSION_SECONDS):
+                await orders.relieved.wait()
+    if tether.parted and quieted(listener):
+        await asyncio.sleep(HANDSHAKE_SECONDS)
 
 
 if __name__ == "__main__":
