@@ -9,7 +9,7 @@ SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-emitter bench-stops spool-hour stack stack-stop stack-test test check
+.PHONY: help venv demo demo-sweep bench-emitter bench-stops spool-hour stream-gib stack stack-stop stack-test test check
 .PHONY: dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -74,6 +74,9 @@ bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two m
 spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.spool $(BENCH_ARGS)
+
+stream-gib: venv ## a GiB each way through a worker, in flat memory
+	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
 
 check: venv ## lint, format and types
 	$(PY) -m ruff check .
