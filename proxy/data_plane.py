@@ -33,6 +33,7 @@ class DataPlane(Plane):
         worker: int = 0,
     ) -> None:
         super().__init__(configuration, keys, counters, loop, worker)
+        self._due = self.now + SWEEP_SECONDS
         self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def connection(self) -> ClientConnection:
@@ -41,11 +42,13 @@ class DataPlane(Plane):
 
     def _sweep(self) -> None:
         now = self.now = monotonic()
+        self.load.measured(now - self._due)
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)
         for plan in self.plans.all:
             plan.close_idle(now)
+        self._due = monotonic() + SWEEP_SECONDS
         self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def drain(self, within: float) -> None:

@@ -1,1 +1,0 @@
-"""Measurements that a reader can repeat; results lie beside them."""
