@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-CLONES_SECONDS: Final = 0.02
+CLONES_SECONDS: Final = 0.03
 """From this lag on no request is cloned."""
 
-EVENTS_SECONDS: Final = 0.05
+EVENTS_SECONDS: Final = 0.075
 """From this lag on nothing is captured."""
 
 REQUESTS_SECONDS: Final = 0.2
