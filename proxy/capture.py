@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from configuration import Configuration
-from events.inference import ROLES
+from events.inference import ROLES, Role
 from proxy.counters import Counters
 from proxy.frames import Captured, encode_frame, encode_hello
 
@@ -28,6 +28,7 @@ class _RolePlaces:
         self.waiting = place("events_waiting", model, role)
         self.handed = place("events_handed", model, role)
         self.backlog = place("events_lost_total", model, role, "backlog")
+        self.overload = place("events_lost_total", model, role, "overload")
         self.gone = place("events_lost_total", model, role, "emitter_gone")
 
 
@@ -144,6 +145,13 @@ class Capture:
             self.flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self.flush)
+
+    def shed(self, model: str, role: Role) -> None:
+        """Lose one finished exchange, because this worker cannot keep up; it costs nothing else."""
+        places = self._places[model, role]
+        self._counters.cells[places.captured] += 1
+        self._counters.cells[places.overload] += 1
+        self._counters.changed()
 
     def flush(self) -> None:
         """Write the batch as one frame."""

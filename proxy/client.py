@@ -201,11 +201,11 @@ class ClientConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             if self._reading is not None:
-                self._reading.trailer(name, value)
+                self._reading.trailer(name, value.rstrip(b" \t"))
         elif meaning := REQUEST_NAMES[name]:
             self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
-            self._forwarded.append((name, value))
+            self._forwarded.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._muted:
@@ -221,7 +221,7 @@ class ClientConnection(asyncio.Protocol):
         self._check(head)
         plan = plane.plans.of(head.path)
         self.understands_chunks = version == "1.1"
-        keeps = version == "1.1" and parser.should_keep_alive() and not plane.draining
+        keeps = version == "1.1" and parser.should_keep_alive() and not (plane.draining or plane.crowded)
         self._in_head = False
         self._held_bytes = 0
         self._interrupted = head.upgrade and parser.should_upgrade()
@@ -236,6 +236,8 @@ class ClientConnection(asyncio.Protocol):
         limit = self._plane.body_bytes
         if limit is not None and head.length is not None and head.length > limit:
             raise RefusedError(413, "body_too_large", "the request's body is too large")
+        if self._plane.load.refuses():
+            raise RefusedError(503, "overloaded", "there are more requests than can be served; try again")
         if len(self._pipeline) >= MAX_PIPELINE:
             raise RefusedError(400, "bad_request", "too many requests at once; wait for answers")
 

@@ -33,6 +33,7 @@ class DataPlane(Plane):
         worker: int = 0,
     ) -> None:
         super().__init__(configuration, keys, counters, loop, worker)
+        self._due = self.now + SWEEP_SECONDS
         self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def connection(self) -> ClientConnection:
@@ -40,8 +41,10 @@ class DataPlane(Plane):
         return ClientConnection(self)
 
     def _sweep(self) -> None:
-        self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)  # first: nothing that fails stops the clock
         now = self.now = monotonic()
+        self.load.measured(now - self._due)
+        self._due = now + SWEEP_SECONDS
+        self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)  # first: nothing that fails stops the clock
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)

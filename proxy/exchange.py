@@ -454,7 +454,9 @@ class Exchange:
         if candidate is not None and candidate.waits:
             early = candidate.leaves_early and self._body_done and self._underway and not self._fallen_back
             self._settle("ok" if early else outcome)
-        if self._captured:
+        if self._captured and plane.load.sheds_events:
+            plane.capture.shed(self.plan.name, "production")
+        elif self._captured:
             plane.capture.record(
                 captured(
                     self,

@@ -202,11 +202,11 @@ class UpstreamConnection(asyncio.Protocol):
             if name.lower() in _ENDING:  # the parser heeds them in a trailer too, and would take no other answer
                 self._keeps = False
             if self.caller is not None and not self._complete:
-                self.caller.answer_trailer(name, value)
+                self.caller.answer_trailer(name, value.rstrip(b" \t"))
         elif meaning := ANSWER_NAMES[name]:
             self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
-            self._forwarded.append((name, value))
+            self._forwarded.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:

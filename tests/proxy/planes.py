@@ -63,6 +63,7 @@ class Plane:
         counters = Counters(descriptor, 0, layout, loop)
         os.close(descriptor)
         plane = DataPlane(configuration, KEYS, counters, loop)
+        plane.load.measured = lambda _: None  # type: ignore[method-assign] # the test's own machine may be busy
         emitter = await ListeningEmitter.start(folder / "e.sock")
         await plane.capture.connect(str(folder / "e.sock"))
         server = await loop.create_server(plane.connection, "127.0.0.1", 0)

@@ -362,6 +362,20 @@ async def test_a_stop_under_load_cuts_nothing(
     assert load.failed == {}
 
 
+async def test_a_stop_that_reaches_every_process_at_once_cuts_nothing(
+    production: Backend, shadow: Backend, tmp_path: Path
+) -> None:
+    """As systemd sends it, to the whole control group."""
+    made = configured(production, shadow, proxy={"workers": 2, "drain_timeout": 10})
+    async with tree(made, tmp_path) as running, Load(running) as load:
+        for pid in (*running.children(), running.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        await until(lambda: load.seen["refused"] > 0, 30, "the first refusal")
+        assert await asyncio.wait_for(running.process.wait(), 30) == 0
+    assert load.failed == {}
+    assert running.said() == ""
+
+
 async def test_a_stop_leaves_an_idle_connection_its_last_request(
     production: Backend, shadow: Backend, tmp_path: Path
 ) -> None:
