@@ -197,11 +197,11 @@ class ClientConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             if self._reading is not None:
-                self._reading.trailer(name, value)
+                self._reading.trailer(name, value.rstrip(b" \t"))
         elif meaning := REQUEST_NAMES[name]:
             self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
-            self._forwarded.append((name, value))
+            self._forwarded.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._muted:

@@ -195,11 +195,11 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
             if self.caller is not None and not self._complete:
-                self.caller.answer_trailer(name, value)
+                self.caller.answer_trailer(name, value.rstrip(b" \t"))
         elif meaning := ANSWER_NAMES[name]:
             self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
-            self._forwarded.append((name, value))
+            self._forwarded.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:
