@@ -168,3 +168,13 @@ async def test_an_older_emitter_never_takes_the_place_of_a_newer(serve: Serve, t
 def test_every_outcome_has_a_place() -> None:
     """The frames and the events know the same outcomes."""
     assert get_args(Outcome) == OUTCOMES
+
+
+async def test_a_worker_that_ends_in_order_shows_its_emitter_to_the_last(serve: Serve) -> None:
+    """No emitter would mean that nobody reads what it handed over; one that is just starting still will."""
+    plane = await serve()
+    async with connected(plane.port) as client:
+        assert (await client.ask(request())).status == 200
+    await plane.emitter.of_role("production")
+    await plane.stop()
+    assert plane.number("emitter_link") == 1
