@@ -243,3 +243,17 @@ async def test_a_client_whose_model_never_switches_reads_why(serve: Serve, produ
         await client.send(b"and more")
         assert (await client.answer()).status == 504
         assert await client.to_its_end() == b""
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket, h2c", "websocket\r\nUpgrade: h2c"])
+async def test_a_switch_to_another_protocol_than_was_asked_for_is_malformed(
+    serve: Serve, production: Backend, upgrade: str
+) -> None:
+    """The client would be told that it is WebSocket."""
+    plane = await serve()
+    raw = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n"
+    production.script = sends(raw.encode(), then="hang")
+    async with connected(plane.port) as client:
+        await client.send(ASK)
+        assert (await client.answer()).status == 502
+    await until(lambda: production.calls[0].ended.is_set(), what="the model's release")
