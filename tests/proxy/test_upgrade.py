@@ -257,3 +257,13 @@ async def test_a_switch_to_another_protocol_than_was_asked_for_is_malformed(
         await client.send(ASK)
         assert (await client.answer()).status == 502
     await until(lambda: production.calls[0].ended.is_set(), what="the model's release")
+
+
+async def test_a_refused_head_request_that_asked_for_an_upgrade_gets_no_body(serve: Serve) -> None:
+    """Its body is read by another parser, which knows nothing of its method."""
+    plane = await serve()
+    headers = ("Connection: Upgrade", "Upgrade: h2c", "Transfer-Encoding: chunked")
+    async with connected(plane.port) as client:
+        answer = await client.ask(request("HEAD", headers=headers, body=None) + b"xyz\r\n")
+        assert answer.status == 400
+        assert await client.to_its_end() == b""
