@@ -174,8 +174,12 @@ class Capture:
             self._unwritten = stream.transport.get_write_buffer_size()
 
     async def close(self, within: float) -> None:
-        """Write what is left, and wait until the emitter's socket has taken it."""
+        """Write what is left, and wait until the emitter's socket has taken it.
+
+        The link stays shown: 0 would say that nobody reads on, and an emitter that is just starting still will.
+        """
         self.flush()
-        if (stream := self._stream) is not None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
             stream.transport.close()
             await asyncio.wait({stream.closed}, timeout=within)
