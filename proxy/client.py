@@ -349,6 +349,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None and not exchange.ended and exchange is self._pipeline[-1]:
             # Its body broke off or grew too large: the model must not take what it has for the whole.
             self._reading = None
+            method = exchange.head.method  # its body's parser may know another
             if exchange.begun:
                 self.cut()
                 return

@@ -20,6 +20,13 @@ from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk,
 UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""
 
+SMALL_BYTES: Final = 64
+"""A kept piece costs some forty bytes beside its own: smaller ones are put together, or a body that comes in chunks of
+two bytes would take twenty times what is counted for it."""
+
+MERGED_BYTES: Final = 2048
+"""How far: what is put together is copied each time."""
+
 _TO_WEBSOCKET: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
 _NO_BODY: Final = frozenset({204, 304})
@@ -190,7 +197,10 @@ class Exchange:
         if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
             self._keep_less()
         if self._body_size <= self._keep_bytes or self._connection is None:
-            self._body.append(data)
+            if len(data) < SMALL_BYTES and self._body and len(self._body[-1]) < MERGED_BYTES:
+                self._body[-1] += data
+            else:
+                self._body.append(data)
         else:
             self._forgot = True
         if self._connection is None and self._body_size > UNSENT_BYTES:

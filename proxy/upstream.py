@@ -230,6 +230,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._interim > MAX_INTERIM or (head.status == 101) != (self._may_switch and self._parser.should_upgrade()):
             raise ValueError("an interim answer that nobody asked for")
         if head.status == 101:
+            if [value.lower() for meaning, _, value in self._noted if meaning == b"upgrade"] != [b"websocket"]:
+                raise ValueError("a protocol that nobody asked for")
             self._switching = head
         elif self.caller is not None:
             self.caller.answer_interim(head)

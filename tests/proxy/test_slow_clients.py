@@ -291,3 +291,19 @@ async def test_a_clock_survives_what_it_calls(serve: Serve, production: Backend)
     production.script = hang
     async with connected(plane.port) as client:
         assert (await client.ask(request())).status == 504
+
+
+async def test_a_body_in_tiny_chunks_is_kept_in_few_pieces(serve: Serve, production: Backend, shadow: Backend) -> None:
+    """Each piece costs more than its bytes, which alone are counted."""
+    plane = await serve(mirror={"fraction": 1})
+    production.script = shadow.script = echo
+    body = bytes(range(256)) * 200
+    async with connected(plane.port) as client:
+        raw = request(body=body, chunks=len(body) // 2)
+        await client.send(raw[:-5])
+        [connection] = plane.plane.clients
+        await until(lambda: connection._reading and connection._reading._body_size == len(body), what="the body")  # type: ignore[attr-defined]
+        assert len(connection._reading._body) < 50  # type: ignore[attr-defined]
+        await client.send(raw[-5:])
+        assert (await client.answer()).body == body
+    await until(lambda: shadow.calls and shadow.calls[0].body == body, what="the clone")

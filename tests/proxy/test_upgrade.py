@@ -243,3 +243,27 @@ async def test_a_client_whose_model_never_switches_reads_why(serve: Serve, produ
         await client.send(b"and more")
         assert (await client.answer()).status == 504
         assert await client.to_its_end() == b""
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket, h2c", "websocket\r\nUpgrade: h2c"])
+async def test_a_switch_to_another_protocol_than_was_asked_for_is_malformed(
+    serve: Serve, production: Backend, upgrade: str
+) -> None:
+    """The client would be told that it is WebSocket."""
+    plane = await serve()
+    raw = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n"
+    production.script = sends(raw.encode(), then="hang")
+    async with connected(plane.port) as client:
+        await client.send(ASK)
+        assert (await client.answer()).status == 502
+    await until(lambda: production.calls[0].ended.is_set(), what="the model's release")
+
+
+async def test_a_refused_head_request_that_asked_for_an_upgrade_gets_no_body(serve: Serve) -> None:
+    """Its body is read by another parser, which knows nothing of its method."""
+    plane = await serve()
+    headers = ("Connection: Upgrade", "Upgrade: h2c", "Transfer-Encoding: chunked")
+    async with connected(plane.port) as client:
+        answer = await client.ask(request("HEAD", headers=headers, body=None) + b"xyz\r\n")
+        assert answer.status == 400
+        assert await client.to_its_end() == b""
