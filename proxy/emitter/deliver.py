@@ -10,21 +10,25 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
+from time import monotonic
 from typing import Final
 
-from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from events.brokers import OBSTACLES, Brokers, Obstacle
 from events.ids import partition_of
 from events.topics import TOPIC_OF_ROLE
 from proxy.counters import Counters
-from proxy.emitter.batch import Outgoing
+from proxy.emitter.batch import Outgoing, untimed
 from proxy.emitter.link import Link
 from proxy.emitter.queue import EventQueue, Queues
 from proxy.emitter.spool import Spool
 
 RETRY_SECONDS: Final = 1.0
 LINGER_SECONDS: Final = 0.1
+UNTIMED_SECONDS: Final = 600.0
+"""How long events go without Kafka's own timestamp before it is tried again."""
+
 _LINK: Final = ""
 """What is told of the link itself, and not of one topic."""
 
@@ -44,6 +48,7 @@ class Delivery:
         self._link: Link | None = None
         self._changing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._untimed_until = 0.0
         self._told: dict[str, tuple[Obstacle, str]] = {}
         self._obstructed = asyncio.Event()
         """Set while something stands between us and Kafka."""
@@ -104,10 +109,14 @@ class Delivery:
                 continue
             try:
                 partition = partition_of(partition_key, link.partitions)
-                sent = await link.producer.send_batch(Outgoing(batch), topic, partition=partition)
+                outgoing = Outgoing(untimed(batch) if monotonic() < self._untimed_until else batch)
+                sent = await link.producer.send_batch(outgoing, topic, partition=partition)
                 await link.outcome(sent, on_silence=partial(self._silence, topic))
             except (MessageSizeTooLargeError, RecordListTooLargeError):
                 queue.too_large(batch)
+                await self._unlink(link)
+            except InvalidTimestampError:
+                self._leave_out_times()
                 await self._unlink(link)
             except Exception as error:
                 # Kafka's, the system's, or aiokafka's assertion about a partition that it does not know (any more): all
@@ -148,6 +157,13 @@ class Delivery:
             if link is not None and link is self._link:
                 self._link = None
                 await link.close()
+
+    def _leave_out_times(self) -> None:
+        """Our clock is ahead of the brokers' by more than they allow, which would keep every event from them."""
+        if monotonic() >= self._untimed_until:
+            why = "the brokers' clocks, or ours, are wrong"
+            _log.warning("Kafka refuses the times of events; they go without", extra={"fields": {"why": why}})
+        self._untimed_until = monotonic() + UNTIMED_SECONDS
 
     def _silence(self, topic: str) -> None:
         self._tell(topic, _WAITING, "unreachable", f"{topic}: no acknowledgement")
