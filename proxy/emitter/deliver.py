@@ -19,7 +19,7 @@ from events.brokers import OBSTACLES, Brokers, Obstacle
 from events.ids import partition_of
 from events.topics import TOPIC_OF_ROLE
 from proxy.counters import Counters
-from proxy.emitter.batch import Outgoing, untimed
+from proxy.emitter.batch import Batch, Outgoing, untimed
 from proxy.emitter.link import Link
 from proxy.emitter.queue import EventQueue, Queues
 from proxy.emitter.spool import Spool
@@ -95,7 +95,7 @@ class Delivery:
             await queue.emptied.wait()
 
     async def _deliver(self, queue: EventQueue) -> None:
-        topic, partition_key = TOPIC_OF_ROLE[queue.role], queue.model
+        topic = TOPIC_OF_ROLE[queue.role]
         await self._spool.readable.wait()
         while True:
             await queue.filled.wait()
@@ -108,29 +108,40 @@ class Delivery:
                 await self._spool.load(queue)
                 continue
             try:
-                partition = partition_of(partition_key, link.partitions)
-                outgoing = Outgoing(untimed(batch) if monotonic() < self._untimed_until else batch)
+                partition = partition_of(queue.model, link.partitions)
+                outgoing = Outgoing(untimed(batch) if self._untimed else batch)
                 sent = await link.producer.send_batch(outgoing, topic, partition=partition)
                 await link.outcome(sent, on_silence=partial(self._silence, topic))
-            except (MessageSizeTooLargeError, RecordListTooLargeError):
-                queue.too_large(batch)
-                await self._unlink(link)
-            except InvalidTimestampError:
-                self._leave_out_times()
-                await self._unlink(link)
             except Exception as error:
-                # Kafka's, the system's, or aiokafka's assertion about a partition that it does not know (any more): all
-                # have the same cure, and this task must outlive them.
-                if link is self._link:
-                    why = f"{topic}: {error or type(error).__name__}"
-                    self._tell(topic, "Kafka refused a batch; it is sent again", "unreachable", why)
-                    await self._unlink(link)
-                    await asyncio.sleep(RETRY_SECONDS)
+                # Kafka's, the system's, or aiokafka's assertion about a partition that it does not know (any more).
+                # This task outlives them all.
+                await self._refused(error, link, queue, batch)
             else:
                 queue.delivered(batch)
                 self._clear(topic)
             if queue.removable:
                 await self._spool.remove(queue)
+
+    async def _refused(self, error: Exception, link: Link, queue: EventQueue, batch: Batch) -> None:
+        """Mend what this error tells can be mended; for all others time is the cure. Either way with a new link."""
+        if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
+            queue.too_large(batch)
+            await self._unlink(link)
+        elif isinstance(error, InvalidTimestampError) and not self._untimed:
+            # A clock is wrong by more than the brokers allow, which would keep every event from them.
+            _log.warning("Kafka refuses the times of events; they go without", extra={"fields": {"why": str(error)}})
+            self._untimed_until = monotonic() + UNTIMED_SECONDS
+            await self._unlink(link)
+        elif link is self._link:
+            topic = TOPIC_OF_ROLE[queue.role]
+            why = f"{topic}: {error or type(error).__name__}"
+            self._tell(topic, "Kafka refused a batch; it is sent again", "unreachable", why)
+            await self._unlink(link)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    @property
+    def _untimed(self) -> bool:
+        return monotonic() < self._untimed_until
 
     async def _linked(self) -> Link:
         """The link to Kafka, once the brokers answer and the topics are there."""
@@ -157,13 +168,6 @@ class Delivery:
             if link is not None and link is self._link:
                 self._link = None
                 await link.close()
-
-    def _leave_out_times(self) -> None:
-        """Our clock is ahead of the brokers' by more than they allow, which would keep every event from them."""
-        if monotonic() >= self._untimed_until:
-            why = "the brokers' clocks, or ours, are wrong"
-            _log.warning("Kafka refuses the times of events; they go without", extra={"fields": {"why": why}})
-        self._untimed_until = monotonic() + UNTIMED_SECONDS
 
     def _silence(self, topic: str) -> None:
         self._tell(topic, _WAITING, "unreachable", f"{topic}: no acknowledgement")

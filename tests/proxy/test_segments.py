@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import proxy.emitter.segments
 from events.headers import Headers
 from proxy.emitter.batch import Batch, OpenBatch, Outgoing, halves, joined, records, untimed
-from proxy.emitter.segments import HEAD, Segments, decode_header, decode_record, encode_record
+from proxy.emitter.segments import HEAD, Segments
+from proxy.emitter.stored_batch import decode_header, decode_record, encode_record
 
 Event = tuple[bytes, bytes, Headers, int]
 
