@@ -4,22 +4,21 @@ PYTHON ?= python3
 DEMO_ARGS ?=
 SWEEP_ARGS ?=
 BENCH_ARGS ?=
-BENCH_ARGS ?=
 SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-emitter bench-stops spool-hour stack stack-stop stack-test test check
-.PHONY: dashboards lock clean
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib
+.PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
 PY := .venv/bin/python
 MADE := .venv/made
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo '  PYTHON=python3.12 chooses the interpreter of .venv; DEMO_ARGS, SWEEP_ARGS and TEST_ARGS are handed on:'
+	@echo '  PYTHON=python3.12 chooses the interpreter of .venv; DEMO_ARGS, SWEEP_ARGS, BENCH_ARGS and TEST_ARGS are handed on:'
 	@echo '  make demo DEMO_ARGS="--seconds 60 --json"'
 
 venv: $(MADE) ## .venv with everything that requirements.lock pins, and shadowdrift itself
@@ -52,9 +51,6 @@ test: venv ## every test; installs real parts where it can, else says what is le
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m pytest $(TEST_ARGS)
 
-bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
-	$(PY) -m bench.stops $(BENCH_ARGS)
-
 stack: ## all of it in containers, with a stand-in Slack; SERVICES="nginx proxy" starts a chosen part
 	@stack/start $(SERVICES)
 
@@ -67,13 +63,25 @@ stack-test: venv ## start the stack with quick alerts, run drift through it, res
 	@STACK_RULES=./.cache/stack-rules stack/start $(SERVICES)
 	SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py $(TEST_ARGS)
 
+bench-proxy: venv ## the proxy beside nginx and Envoy, healthy and with a hung shadow (under ten minutes)
+	$(PY) -m bench.proxy $(BENCH_ARGS)
+
+bench-soak: venv ## the proxy's memory while its shadow hangs for ten minutes
+	$(PY) -m bench.soak $(BENCH_ARGS)
+
 bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.emitter $(BENCH_ARGS)
 
+bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
+	$(PY) -m bench.stops $(BENCH_ARGS)
+
 spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.spool $(BENCH_ARGS)
+
+stream-gib: venv ## a GiB each way through a worker, in flat memory
+	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
 
 check: venv ## lint, format and types
 	$(PY) -m ruff check .

@@ -1,1 +1,1 @@
-"""Measurements that a reader can repeat; results lie beside them."""
+"""Measurements: the proxy beside nginx and Envoy, the emitter, stops, the spool; README.md tells how to repeat them."""

@@ -91,7 +91,12 @@ class Child:
         return announced
 
     def tell(self, message: Mapping[str, Any]) -> None:
-        """Hand the child a message, for the function it gave to `Tether.listen`; in order, and nobody waits."""
+        """Hand the child a message, for the function it gave to `Tether.listen`; in order, and nobody waits.
+
+        One that has ended hears nothing.
+        """
+        if self._writer.transport.is_closing():
+            return
         self._writer.write(msgspec.json.encode(dict(message)) + b"\n")
 
     def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:

@@ -38,10 +38,10 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class ActiveFile(msgspec.Struct, frozen=True):
-    """The whole file."""
+    """The whole file; an entry is read when its model's turn comes, so that a mistake in it is that model's alone."""
 
     format: Literal[1]
-    models: dict[str, Entry]
+    models: dict[str, msgspec.Raw]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Active:
         for name in self.models:
             self.refuse(name, f"the file cannot be read: {why}")
 
-    def _wishes(self, entries: Mapping[str, Entry], *, there: bool) -> dict[str, Order]:
+    def _wishes(self, entries: Mapping[str, msgspec.Raw], *, there: bool) -> dict[str, Order]:
         unknown = [name for name in entries if name not in self.models]
         if unknown and self.models.keys() <= entries.keys():  # else it is told of those that the file does not name
             fields = {"models": [cut(name) for name in unknown[:10]]}
@@ -126,13 +126,17 @@ class Active:
                 moving[name] = wish
         return moving
 
-    def _wish(self, model: Model, entry: Entry | None, *, there: bool, unknown: list[str]) -> Order | str:
+    def _wish(self, model: Model, raw: msgspec.Raw | None, *, there: bool, unknown: list[str]) -> Order | str:
         """What is to be in force for a model, or why that cannot be."""
-        if entry is None:
+        if raw is None:
             if unknown:  # perhaps this one's name, misspelt
                 return f"the file names a model that the configuration lacks: {cut(unknown[0])}"
             self._say(model, "the active file does not name the model" if there else "there is no active file")
             return _of_configuration(model)
+        try:
+            entry = msgspec.json.decode(raw, type=Entry)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return f"its entry cannot be read: {one_line(str(error))}"
         if entry.config_production != model.production:
             self._say(model, f"the active file was made for production {cut(entry.config_production)}")
             return _of_configuration(model)

@@ -7,12 +7,15 @@ import logging
 from typing import Final
 
 from configuration import Configuration
-from events.inference import ROLES
+from events.inference import ROLES, Role
 from proxy.counters import Counters
 from proxy.frames import Captured, encode_frame, encode_hello
 
 FLUSH_SECONDS: Final = 0.01
 FLUSH_BYTES: Final = 256 * 1024
+OTHER_BYTES: Final = 300
+"""What an exchange takes beside its bodies and its path, roughly."""
+
 MAX_HELD_BYTES: Final = 4 * 1024 * 1024
 
 _log = logging.getLogger("shadowdrift.worker")
@@ -25,6 +28,7 @@ class _RolePlaces:
         self.waiting = place("events_waiting", model, role)
         self.handed = place("events_handed", model, role)
         self.backlog = place("events_lost_total", model, role, "backlog")
+        self.overload = place("events_lost_total", model, role, "overload")
         self.gone = place("events_lost_total", model, role, "emitter_gone")
 
 
@@ -126,7 +130,9 @@ class Capture:
         if stream is None:  # one that broke is forgotten at its end; until then `flush` counts what it cannot have
             cells[places.gone] += 1
             return
-        size = len(captured.request) + len(captured.answer or b"") + len(captured.path) + 300
+        size = len(captured.request) + len(captured.path) + OTHER_BYTES
+        if captured.answer is not None:
+            size += len(captured.answer)
         if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:
             self._unwritten = stream.transport.get_write_buffer_size()  # it may have written some meanwhile
             if self._unwritten + self._batch_bytes + size > MAX_HELD_BYTES:
@@ -139,6 +145,13 @@ class Capture:
             self.flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self.flush)
+
+    def shed(self, model: str, role: Role) -> None:
+        """Lose one finished exchange, because this worker cannot keep up; it costs nothing else."""
+        places = self._places[model, role]
+        self._counters.cells[places.captured] += 1
+        self._counters.cells[places.overload] += 1
+        self._counters.changed()
 
     def flush(self) -> None:
         """Write the batch as one frame."""
@@ -161,8 +174,12 @@ class Capture:
             self._unwritten = stream.transport.get_write_buffer_size()
 
     async def close(self, within: float) -> None:
-        """Write what is left, and wait until the emitter's socket has taken it."""
+        """Write what is left, and wait until the emitter's socket has taken it.
+
+        The link stays shown: 0 would say that nobody reads on, and an emitter that is just starting still will.
+        """
         self.flush()
-        if (stream := self._stream) is not None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
             stream.transport.close()
             await asyncio.wait({stream.closed}, timeout=within)

@@ -78,6 +78,7 @@ class ClientConnection(asyncio.Protocol):
         self._in_head = False
         self._interrupted = False  # the parser has stopped behind a head that asks for another protocol
         self._muted = False  # the parser is given a head that has been taken in already
+        self._advancing = False  # the pipeline is being gone through
         self._behind_upgrade = b""  # what came behind a request whose model may switch protocols
         self._body_size = 0
         self._body_due = 0.0  # when the body must be as long as it is, at the least pace
@@ -108,7 +109,7 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: it is gone, or it still waits for the answers to what it has sent whole."""
-        if not self._pipeline or self._reading is not None or self._closing or self._behind_upgrade:
+        if not self._pipeline or self._reading is not None or self._behind_upgrade:
             return False
         self._half_closed_until = monotonic() + HALF_CLOSED_SECONDS
         return True
@@ -176,8 +177,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _answer_paused(self, paused: bool) -> None:
         self._writing_paused = paused
-        if self._pipeline and isinstance(self._pipeline[0], Exchange):
-            self._pipeline[0].pause_answer(paused)
+        first = self._pipeline[0] if self._pipeline else None
+        if isinstance(first, Exchange):
+            first.pause_answer(paused)
+            if not paused:
+                first.proceed()  # if it has waited for this
 
     # The parser's side. What is raised here ends the parsing; `data_received` turns it into an answer.
 
@@ -195,14 +199,13 @@ class ClientConnection(asyncio.Protocol):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        value = value.rstrip(b" \t")
         if not self._in_head:
             if self._reading is not None:
-                self._reading.trailer(name, value)
+                self._reading.trailer(name, value.rstrip(b" \t"))
         elif meaning := REQUEST_NAMES[name]:
-            self._noted.append((meaning, name, value))
+            self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
-            self._forwarded.append((name, value))
+            self._forwarded.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._muted:
@@ -218,10 +221,13 @@ class ClientConnection(asyncio.Protocol):
         self._check(head)
         plan = plane.plans.of(head.path)
         self.understands_chunks = version == "1.1"
-        keeps = version == "1.1" and parser.should_keep_alive() and not plane.draining
+        keeps = version == "1.1" and parser.should_keep_alive() and not (plane.draining or plane.crowded)
         self._in_head = False
         self._held_bytes = 0
         self._interrupted = head.upgrade and parser.should_upgrade()
+        head.websocket = (
+            head.websocket and self._interrupted
+        )  # or what comes behind is parsed, and must not be tunnelled
         exchange = self._reading = Exchange(self, plane, plan, head, keeps)
         self._deadline = self._body_due = plane.now + BODY_SECONDS
         self._pipeline.append(exchange)
@@ -230,6 +236,8 @@ class ClientConnection(asyncio.Protocol):
         limit = self._plane.body_bytes
         if limit is not None and head.length is not None and head.length > limit:
             raise RefusedError(413, "body_too_large", "the request's body is too large")
+        if self._plane.load.refuses():
+            raise RefusedError(503, "overloaded", "there are more requests than can be served; try again")
         if len(self._pipeline) >= MAX_PIPELINE:
             raise RefusedError(400, "bad_request", "too many requests at once; wait for answers")
 
@@ -297,28 +305,37 @@ class ClientConnection(asyncio.Protocol):
         self._pipeline.popleft()
         if self._transport.is_closing():
             return
-        if self._pauses:
+        held_back = bool(self._pauses)  # and what the client has sent meanwhile is unread
+        if held_back:
             self._pause("upstream", False)
             self._pause("upgrade", False)
         unfinished = self._reading is exchange
         if unfinished or not exchange.client_keeps or (self._half_closed_until and not self._pipeline):
-            self._close(linger=unfinished or bool(self._pipeline))
+            self._close(linger=unfinished or held_back or bool(self._pipeline))
             return
         if self._behind_upgrade:  # the model has not switched protocols
             rest, self._behind_upgrade = self._behind_upgrade, b""
             self._plane.loop.call_soon(self.data_received, rest)
         self._deadline = self._plane.now + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
-        if self._pipeline:
-            self._next()
+        if not self._advancing:
+            self._advance()
 
-    def _next(self) -> None:
-        following = self._pipeline[0]
-        if len(self._pipeline) <= READ_AHEAD:
-            self._pause("pipeline", False)
-        if isinstance(following, Exchange):
-            following.proceed()
-        else:
-            self._answer_refusal(following)
+    def _advance(self) -> None:
+        """On with the first in line, and the next where that is answered at once: in a loop, or they would nest."""
+        self._advancing = True
+        first: Exchange | _Refusal | None = None
+        try:
+            while self._pipeline and self._pipeline[0] is not first:
+                first = self._pipeline[0]
+                if len(self._pipeline) <= READ_AHEAD:
+                    self._pause("pipeline", False)
+                if isinstance(first, Exchange):
+                    first.deadline = self._plane.now + first.serving.timeout
+                    first.proceed()
+                else:
+                    self._answer_refusal(first)
+        finally:
+            self._advancing = False
 
     # Refusals and the end.
 
@@ -372,6 +389,8 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.pause_reading()
             else:
                 self._body_due = self._plane.now + BODY_SECONDS - self._body_size / BODY_BYTES_PER_SECOND
+                if self._reading is not None:
+                    self._deadline = self._plane.now + BODY_SECONDS
                 self._transport.resume_reading()
 
     def expire(self, now: float) -> None:
@@ -382,11 +401,11 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.abort()
         elif self._half_closed_until and self._half_closed_until <= now:
             self._transport.abort()
-        elif self._reading is not None and not self._pauses:
-            if self._deadline <= now:
-                self._refuse(RefusedError(408, "slow_request", "the request took too long to arrive"))
+        elif self._reading is not None and not self._pauses and self._deadline <= now:
+            self._refuse(RefusedError(408, "slow_request", "the request took too long to arrive"))
         elif isinstance(current, Exchange):
-            if current.deadline <= now:
+            # While its own body is waited for, that has its own time.
+            if current.deadline <= now and (current is not self._reading or self._pauses):
                 current.expire()
         elif self._deadline <= now:
             if self._in_head:

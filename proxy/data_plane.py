@@ -33,6 +33,7 @@ class DataPlane(Plane):
         worker: int = 0,
     ) -> None:
         super().__init__(configuration, keys, counters, loop, worker)
+        self._due = self.now + SWEEP_SECONDS
         self._timer = loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def connection(self) -> ClientConnection:
@@ -41,12 +42,14 @@ class DataPlane(Plane):
 
     def _sweep(self) -> None:
         now = self.now = monotonic()
+        self.load.measured(now - self._due)
+        self._due = now + SWEEP_SECONDS
+        self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)  # first: nothing that fails stops the clock
         for client in list(self.clients):
             client.expire(now)
         self.mirror.expire(now)
         for plan in self.plans.all:
             plan.close_idle(now)
-        self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def drain(self, within: float) -> None:
         """Serve what was accepted and end the clones, for at most `within` seconds; then hand over what is captured."""

@@ -129,7 +129,7 @@ class Exchange:
         self._body_size = 0
         self._body_done = head.length is None
         self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
-        self._trailers: Headers = []
+        self._trailers: Headers | None = None
         self._underway = False
         self._connection: UpstreamConnection | None = None
         self._retried = False
@@ -139,7 +139,7 @@ class Exchange:
         self._answer_head: AnswerHead | None = None
         self._answer: list[bytes] = []
         self._answer_size = 0
-        self._answer_trailers: Headers = []
+        self._answer_trailers: Headers | None = None
         self._first_byte = 0.0
         self._rechunk = False
         self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
@@ -157,15 +157,19 @@ class Exchange:
     def proceed(self) -> None:
         """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
         if self._underway:
-            if self._connection is not None and not self.ended:
-                self._send(self._connection)
+            connection = self._connection
+            if connection is not None and not connection.request_done:  # or its last chunk would be sent once more
+                self._send(connection)
+        elif self._client.reads_slowly:  # answers must not pile up: it is asked once the client has caught up
+            return
         else:
             self._underway = True
             self.deadline = self._plane.now + self.serving.timeout
             if not (self.inference and self.plan.guarded) or self._passes():
                 self.serving.pool.acquire(self)
         candidate = self._candidate
-        if candidate is not None and candidate.waits and candidate.leaves_early and self._body_done:
+        early = candidate is not None and candidate.waits and candidate.leaves_early and self._body_done
+        if early and not self._fallen_back:
             self._settle("ok")
             self._keep_less()
 
@@ -195,6 +199,7 @@ class Exchange:
     def trailer(self, name: bytes, value: bytes) -> None:
         """A header behind the request's chunked body."""
         if may_trail(name) and not self.plan.names_tenants(name):
+            self._trailers = self._trailers or []
             self._trailers.append((name, value))
 
     def body_complete(self) -> None:
@@ -210,7 +215,7 @@ class Exchange:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._answer_head is not None and self._client.reads_slowly:
+        if self._client.reads_slowly:  # which says nothing of production: its answer is not read meanwhile
             self._client.cut()
             self._end("client_closed")
             return
@@ -246,9 +251,9 @@ class Exchange:
             forwarded += _TO_WEBSOCKET
         target = address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
+        if self._body_size > UNSENT_BYTES or self._retried or self._fallen_back:
+            self._client.pause_request(False)  # before anything is written: this connection may ask for a pause itself
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
-        if self._body_size > UNSENT_BYTES:
-            self._client.pause_request(False)
         if self._client.reads_slowly:
             connection.pause_answer(True)
 
@@ -303,6 +308,7 @@ class Exchange:
     def answer_trailer(self, name: bytes, value: bytes) -> None:
         """Keep it for the end."""
         if may_trail(name):
+            self._answer_trailers = self._answer_trailers or []
             self._answer_trailers.append((name, value))
 
     def answer_so_far(self) -> None:
@@ -446,8 +452,11 @@ class Exchange:
         plane.counters.changed()
         candidate = self._candidate
         if candidate is not None and candidate.waits:
-            self._settle("ok" if candidate.leaves_early and self._body_done and self._underway else outcome)
-        if self._captured:
+            early = candidate.leaves_early and self._body_done and self._underway and not self._fallen_back
+            self._settle("ok" if early else outcome)
+        if self._captured and plane.load.sheds_events:
+            plane.capture.shed(self.plan.name, "production")
+        elif self._captured:
             plane.capture.record(
                 captured(
                     self,

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -15,12 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from configuration import Configuration, resolved_document
-from lifecycle.backoff import Backoff
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Child
 from proxy.active import Active
 from proxy.counters import SharedCounters, shared_file
 from proxy.crossing import Crossing
+from proxy.keeper import Keeper, Member
 from proxy.keys import Keys
 from proxy.layout import Layout, worker_slots
 from proxy.listeners import Listeners
@@ -44,25 +43,6 @@ _QUICK_LOOK: Final = 0.02
 _LOOK: Final = 0.2
 
 _log = logging.getLogger("shadowdrift.proxy")
-
-
-@dataclass(eq=False)
-class Member:
-    """One process of a generation."""
-
-    part: Part
-    index: int
-    """Which of the sockets a worker serves."""
-    child: Child
-    process: Process
-    started: float = field(default_factory=monotonic)
-    leaves: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when it was asked to end by somebody else, and stays until its successor serves."""
-
-    def hear(self, message: dict[str, Any]) -> None:
-        """It announces something."""
-        if message.get("leaves"):
-            self.leaves.set()
 
 
 class Generation:
@@ -112,14 +92,15 @@ class Generation:
         try:
             self._channel.bind(str(self._path))
             self._channel.listen(2 * self._emitter_slot)
-            first = [await self._start("emitter", 0)]
+            emitter = await self._start("emitter", 0)
             workers = [await self._spawn("worker", index) for index in range(self.configuration.proxy.workers)]
             for worker in workers:
                 await self._until_it_serves(worker)
         except BaseException:
             await self.stop()
             raise
-        self._tasks = [asyncio.create_task(self._keep(member)) for member in (*first, *workers)]
+        keeper = Keeper(self._start, self._totals.restarts, self._stopping)
+        self._tasks = [asyncio.create_task(keeper.keep(member)) for member in (emitter, *workers)]
         self._tasks.append(asyncio.create_task(self._tend()))
 
     def tell_active(self, active: dict[str, Any]) -> None:
@@ -134,9 +115,13 @@ class Generation:
         for task in done:
             task.result()
 
+    def keep_no_more(self) -> None:
+        """It will stop: what ends from now on has no successor."""
+        self._stopping.set()
+
     async def stop(self) -> None:
         """Workers first, which serve what they accepted and hand over what they captured; then the emitter."""
-        self._stopping.set()
+        self.keep_no_more()
         await asyncio.gather(*self._tasks)
         drain = float(self.configuration.proxy.drain_timeout)
         workers = [member for member in self._members if member.part == "worker"]
@@ -153,11 +138,12 @@ class Generation:
         os.close(self._file)
 
     async def _stop(self, member: Member, within: float) -> None:
-        ending = self._members[member]
+        ending = self._members.get(member)
         member.child.tell({"relieved": True})
         if not await member.child.stop(within):
             _log.warning(f"the {member.child.name} did not end in time and was killed")
-        await ending
+        if ending is not None:
+            await ending
 
     # Starting.
 
@@ -167,7 +153,7 @@ class Generation:
         return member
 
     async def _spawn(self, part: Part, index: int) -> Member:
-        slot = self._emitter_slot if part == "emitter" else await self._free_slot()
+        slot = await (self._emitters_slot() if part == "emitter" else self._free_slot())
         listener = self._channel if part == "emitter" else self._listeners.sockets[index]
         self._links += 1
         active = self._active.told()
@@ -175,26 +161,45 @@ class Generation:
             self._instructions, index=slot, listener=listener.fileno(), emitter_link=self._links, active=active
         )
         self._shared.clear(slot)
-        child = await Child.start(
-            part if part == "emitter" else f"worker {index}",
-            _MODULES[part],
-            instructions=msgspec.msgpack.encode(own),
-            descriptors=(listener.fileno(), self._file),
-        )
-        member = Member(part, index, child, Process(part, self._shared, slot))
-        self._totals.begin(member.process)
         if part == "emitter":
             self._crossing.emitter_began()
         else:
             self._crossing.worker_began(slot)
+        try:
+            child = await Child.start(
+                part if part == "emitter" else f"worker {index}",
+                _MODULES[part],
+                instructions=msgspec.msgpack.encode(own),
+                descriptors=(listener.fileno(), self._file),
+            )
+        except OSError as error:
+            self._give_back(part, slot)
+            raise Refusal(f"no process can be made: {error.strerror or error}") from None
+        member = Member(part, index, child, Process(part, self._shared, slot))
+        self._totals.begin(member.process)
         self._members[member] = asyncio.create_task(self._account(member))
         if part == "worker" and self._active.told() != active:  # it has changed while the process was made
             child.tell({"active": self._active.told()})
         return member
 
+    def _give_back(self, part: Part, slot: int) -> None:
+        if part == "emitter":
+            self._crossing.emitter_ended()
+        else:
+            self._crossing.worker_ended(slot, monotonic())
+
+    async def _emitters_slot(self) -> int:
+        """The emitters' one slot, once the last numbers of the former one are read."""
+        for member, ending in list(self._members.items()):
+            if member.part == "emitter":
+                await ending
+        return self._emitter_slot
+
     async def _free_slot(self) -> int:
         stuck = monotonic() + SLOT_SECONDS
         while (slot := self._crossing.free_slot()) is None:
+            if self._stopping.is_set():  # nobody looks for free ones any more
+                raise Refusal("the proxy stops")
             if monotonic() >= stuck:
                 stuck += SLOT_SECONDS
                 for emitter in (member for member in self._members if member.part == "emitter"):
@@ -216,63 +221,14 @@ class Generation:
         else:
             self._crossing.worker_ready(member.process.slot)
 
-    # Keeping.
-
-    async def _keep(self, member: Member) -> None:
-        """A successor for whatever ends or leaves, until the generation stops."""
-        backoff = Backoff()
-        while await self._ends_or_leaves(member):
-            name, delay = member.child.name, 0.0
-            if member.child.ended.done():
-                delay = backoff.delay(monotonic() - member.started)
-                fields = {"exit_code": member.child.ended.result(), "again_in_seconds": delay}
-                _log.error(f"the {name} ended unexpectedly; it is started again", extra={"fields": fields})
-            else:
-                _log.info(f"the {name} was asked to end; its successor is started")
-            successor = await self._successor(member, delay, backoff)
-            member.child.tell({"relieved": True})
-            if successor is None:
-                return
-            member = successor
-
-    async def _ends_or_leaves(self, member: Member) -> bool:
-        """False when the generation stops first."""
-        leaving, stopping = asyncio.create_task(member.leaves.wait()), asyncio.create_task(self._stopping.wait())
-        try:
-            await asyncio.wait({member.child.ended, leaving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            stopping.cancel()
-        return not self._stopping.is_set()
-
-    async def _successor(self, member: Member, delay: float, backoff: Backoff) -> Member | None:
-        """The process that takes a member's place; None when the generation stops first."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._stopping.wait()
-            if self._stopping.is_set():
-                return None
-            if member.child.ended.done() and member in self._members:
-                await self._members[member]  # an emitter's slot is free once its last numbers are read
-            self._totals.restarts[member.part] += 1
-            try:
-                return await self._start(member.part, member.index)
-            except (Refusal, OSError) as error:
-                delay = backoff.delay(0.0)
-                fields = {"why": str(error), "again_in_seconds": delay}
-                _log.error(f"the {member.child.name} could not be started", extra={"fields": fields})
-
     async def _account(self, member: Member) -> None:
         """When it has ended, keep what it counted."""
         await member.child.ended
-        if member.part == "emitter":
-            self._crossing.emitter_ended()
-        else:
-            self._crossing.worker_ended(member.process.slot, monotonic())
+        self._give_back(member.part, member.process.slot)
         self._totals.end(member.process)
         del self._members[member]
         self._changed.set()
+        await member.child.stop(0)  # which closes its tether
 
     # Looking after the ways to the emitter.
 

@@ -12,6 +12,7 @@ from proxy.capture import Capture
 from proxy.clone import Clone
 from proxy.counters import Counters
 from proxy.held import Held
+from proxy.overload import Load
 from proxy.plan import Plan
 from proxy.record import Original, captured
 from proxy.shadow import Shadow
@@ -46,9 +47,11 @@ class Mirror:
         state_dir: Path,
         counters: Counters,
         capture: Capture,
+        load: Load,
     ) -> None:
         self._counters = counters
         self._capture = capture
+        self._load = load
         self._held = Held(counters, MAX_HELD_BYTES)
         self._shadows = {
             plan.name: Shadow(plan, credentials.get(plan.name), state_dir / "budget", counters, capture, self._held)
@@ -73,6 +76,8 @@ class Mirror:
         candidate = Candidate(self._shadows[plan.name])
         if plan.shadow_version == serving:
             self._drop(candidate, "same_version")
+        elif self._load.sheds_clones:
+            self._drop(candidate, "overload")
         elif length is not None and length > candidate.shadow.settings.max_body_bytes:
             self._drop(candidate, "body_too_large")
         return candidate

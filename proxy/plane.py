@@ -14,6 +14,7 @@ from proxy.counters import Counters
 from proxy.keys import Keys
 from proxy.layout import REFUSALS
 from proxy.mirror import Mirror
+from proxy.overload import Load
 from proxy.plan import Plans
 from proxy.sampling import Sampler
 
@@ -49,12 +50,18 @@ class Plane:
         self.counters = counters
         self.plans = Plans(configuration, counters.layout, loop, Sampler(keys.derived("routing")))
         self.sampler = Sampler(keys.derived("sampling"))
+        self.load = Load()
         self.capture = Capture(configuration, counters, loop, worker)
         credentials = credentials_of(configuration)
-        self.mirror = Mirror(self.plans.all, credentials, Path(configuration.state_dir), counters, self.capture)
+        self.mirror = Mirror(
+            self.plans.all, credentials, Path(configuration.state_dir), counters, self.capture, self.load
+        )
         self.header_bytes = int(configuration.proxy.limits.header_bytes)
         self.body_bytes = configuration.proxy.limits.body_bytes
         self.draining = False
+        """Whether the worker stops: every answer is its connection's last."""
+        self.crowded = False
+        """Whether others wait for a connection: likewise, as long as that lasts."""
         self.now = monotonic()
         """The time, a tenth of a second old at most: good enough for deadlines, and cheaper than asking."""
         self.clients: set[Connected] = set()

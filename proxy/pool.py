@@ -11,6 +11,7 @@ from typing import Final
 from configuration import Target, TargetTls
 from configuration.certificates import client_context
 from proxy.addresses import Address, Addresses
+from proxy.names import Names
 from proxy.upstream import Caller, UpstreamConnection
 
 IDLE_SECONDS: Final = 4.0
@@ -31,6 +32,7 @@ class Pool:
     def __init__(self, target: Target, loop: asyncio.AbstractEventLoop, connect_seconds: float | None = None) -> None:
         self.loop = loop
         self._addresses = Addresses(target.urls)
+        self._names = Names(loop)
         self._tls = client_context(target.tls or TargetTls(), "tls") if target.encrypted else None
         self._server_name = target.tls.server_name if target.tls is not None else None
         self._told_at = -TELL_SECONDS
@@ -100,13 +102,7 @@ class Pool:
         """A connection to this address, which is in flight already; None where it cannot be made."""
         try:
             async with asyncio.timeout(within):
-                _, connection = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self, address),
-                    address.host,
-                    address.port,
-                    ssl=self._tls,
-                    server_hostname=(self._server_name or address.host) if self._tls is not None else None,
-                )
+                connection = await self._open_one(address)
             if connection.transport.is_closing():
                 raise ConnectionResetError
         except BaseException as error:
@@ -119,6 +115,25 @@ class Pool:
         self._addresses.reached(address)
         self._open.add(connection)
         return connection
+
+    async def _open_one(self, address: Address) -> UpstreamConnection:
+        """A connection to the first of the host's addresses that takes one."""
+        for host in (hosts := await self._names.addresses(address.host)):
+            try:
+                _, connection = await self.loop.create_connection(
+                    lambda: UpstreamConnection(self, address),
+                    host,
+                    address.port,
+                    ssl=self._tls,
+                    server_hostname=(self._server_name or address.host) if self._tls is not None else None,
+                )
+            except OSError:
+                self._names.forget(address.host)
+                if host == hosts[-1]:
+                    raise
+            else:
+                return connection
+        raise AssertionError("a host has an address")
 
     def _tell(self, error: BaseException, address: Address) -> None:
         """Log what is wrong with a handshake, now and then: a person has to mend it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,18 +40,22 @@ class Routing:
 
     async def prove(self, former: Active) -> None:
         """Let every version that has no requests now, and would get some, pass its probe. Raises `Refusal`."""
-        for name, order in self.active.in_force.items():
-            before = former.in_force[name].asked if name in former.in_force else frozenset()
-            for version in sorted(order.asked - before):
-                if self._probes[name].has(version) and (why := await self._failure(name, version)) is not None:
-                    raise Refusal(f"{version} of {name} does not pass its probe: {why}")
-
-    async def _failure(self, name: str, version: str) -> str | None:
+        version = name = ""
         try:
             async with asyncio.timeout(PROVE_SECONDS):
-                return await self._probes[name].failure(version)
+                for name, version in self._newcomers(former):
+                    why = await self._probes[name].failure(version)
+                    if why is not None:
+                        raise Refusal(f"{version} of {name} does not pass its probe: {why}")
         except TimeoutError:
-            return "no answer in time"
+            raise Refusal(f"{version} of {name} does not pass its probe: no answer in {PROVE_SECONDS:g} s") from None
+
+    def _newcomers(self, former: Active) -> Iterator[tuple[str, str]]:
+        for name, order in self.active.in_force.items():
+            before = former.in_force.get(name)  # a new model has no traffic yet that could move
+            for version in sorted(order.asked - before.asked) if before is not None else ():
+                if self._probes[name].has(version):
+                    yield name, version
 
     async def until_ready(self, waits_for: Callable[[str | None], None]) -> None:
         """Return when the versions that serve each model have passed their probe once; requests are served meanwhile.

@@ -70,7 +70,7 @@ class Shadow:
         if len(self.clones) >= settings.max_in_flight:
             return "max_in_flight"
         now = monotonic()
-        recent, budget, key = self._recent, self._budget, b""
+        recent, budget, key = self._recent, self._budget, 0
         if recent is not None:
             recent.forget(now)
             key = fingerprint(head.path, head.query, request)

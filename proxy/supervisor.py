@@ -127,7 +127,7 @@ class Supervisor:
             routing = Routing(configuration, self._tell, self._routing)
             await routing.prove(self._routing.active)
             successor = await self._start(configuration, routing)
-        except (Refusal, OSError) as error:
+        except Refusal as error:
             self._metrics.reload_succeeded = False
             _log.error("the configuration was not taken; nothing changes", extra={"fields": {"why": str(error)}})
             return
@@ -142,6 +142,7 @@ class Supervisor:
 
     async def _stop(self) -> None:
         self._waits_for = "nothing: it stops"
+        self._serving.keep_no_more()  # whoever asks this process to end may have asked the others too
         await self._listeners.quiet()
         self._listeners.close()  # the workers still have them, and take what the kernel has accepted
         await asyncio.gather(self._serving.stop(), *self._draining)

@@ -51,8 +51,9 @@ class Process:
 class Totals:
     """The sums, over processes and over generations of them; series are told apart by their labels alone.
 
-    Emitters hand the spool on: what one left waiting when it ended stays waiting until the next has read the spool.
-    Then what was not found there is lost, and what was found beyond it are events of an earlier run of the proxy.
+    Emitters hand the spool on: what its holder left waiting when it ended stays waiting until the next has read it.
+    Then what was not found there is lost, and what was found beyond it are events of an earlier run of the proxy. What
+    an emitter held that never had the spool is lost when it dies.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,8 @@ class Totals:
         self._kept: Numbers = {}
         self._running: dict[Process, None] = {}
         self._left: Counter[Key] = Counter()
+        self._settled: set[Process] = set()
+        """Emitters whose reading of the spool is accounted for."""
 
     def begin(self, process: Process) -> None:
         """Count what this process counts; its slot is empty."""
@@ -72,13 +75,13 @@ class Totals:
         if process not in self._running:
             return
         numbers = dict(process.entries())
-        if process.part == "emitter":
-            self._find(numbers, self._kept, self._left)
+        had_spool = process.part == "emitter" and self._settle(process, numbers)
         del self._running[process]
+        self._settled.discard(process)
         for key, cells in numbers.items():
             if key[0] in _KEPT:
                 _add(self._kept, key, cells)
-            elif key[0] == "events_waiting" and process.part == "emitter":
+            elif key[0] == "events_waiting" and had_spool:
                 self._left[key[1:]] += cells[0]
             elif key[0] == "events_waiting":
                 self._lose("events_lost_total", key[1:], cells[0])
@@ -102,9 +105,10 @@ class Totals:
         workers = [dict(process.entries()) for process in self._running if process.part == "worker"]
         total = {key: list(cells) for key, cells in self._kept.items()}
         left = self._left.copy()
-        for numbers in emitters:
-            self._find(numbers, total, left)
-        for numbers in (*emitters, *workers):
+        for process, numbers in emitters.items():
+            if process not in self._settled:
+                self._find(numbers, total, left)
+        for numbers in (*emitters.values(), *workers):
             for key, cells in numbers.items():
                 _add(total, key, cells)
         for labels, count in left.items():
@@ -119,20 +123,29 @@ class Totals:
         """One family over all its labels."""
         return sum(cells[0] for key, cells in self.numbers().items() if key[0] == family)
 
-    def _emitters(self) -> list[Numbers]:
-        """Every emitter's numbers, in the order of their start, each read before those of its predecessor.
+    def _emitters(self) -> dict[Process, Numbers]:
+        """Every emitter's numbers.
 
-        One that has read the spool holds its lock, so its predecessors have ended, though nobody may have heard of it.
+        One that has the spool holds its lock, so whichever had it before has ended, though nobody may have heard of it:
+        the lock is the kernel's. One that never had the spool may well run on.
         """
-        found: list[Numbers] = []
-        has_spool = False
-        for process in [process for process in self._running if process.part == "emitter"][::-1]:
-            if has_spool:
-                self.end(process)
-                continue
-            found.append(dict(process.entries()))
-            has_spool = any(cells[0] for key, cells in found[-1].items() if key[0] in _OF_THE_SPOOL)
-        return found[::-1]
+        found = {process: dict(process.entries()) for process in self._running if process.part == "emitter"}
+        holders = [process for process, numbers in found.items() if _has_spool(numbers)]
+        holders.sort(key=lambda process: process not in self._settled)  # whose reading is known had it first
+        for former in holders[:-1]:
+            self.end(former)
+            del found[former]
+        for holder in holders[-1:]:
+            if found[holder][("spool_read",)][0]:
+                self._settle(holder, found[holder])
+        return found
+
+    def _settle(self, process: Process, numbers: Numbers) -> bool:
+        """Account for what an emitter found in the spool, for good: it has read it, or has ended. Whether it had it."""
+        if process not in self._settled:
+            self._find(numbers, self._kept, self._left)
+            self._settled.add(process)
+        return _has_spool(numbers)
 
     @staticmethod
     def _find(numbers: Numbers, total: Numbers, left: Counter[Key]) -> None:
@@ -148,6 +161,10 @@ class Totals:
 
     def _lose(self, family: str, labels: Key, count: int) -> None:
         _add(self._kept, (family, *labels, _CRASH), [count])
+
+
+def _has_spool(numbers: Numbers) -> bool:
+    return any(cells[0] for key, cells in numbers.items() if key[0] in _OF_THE_SPOOL)
 
 
 def _add(numbers: Numbers, key: Key, cells: list[int]) -> None:

@@ -11,6 +11,9 @@ from proxy.upstream import UpstreamConnection
 IDLE_SECONDS: Final = 600.0
 """How long both sides may be silent; WebSocket's own pings come far more often."""
 
+FLUSH_SECONDS: Final = 30.0
+"""How long a side may take for the end of what it is sent, once the other is closed."""
+
 
 class _End(asyncio.Protocol):
     """One side: what it receives, the other is sent."""
@@ -58,6 +61,7 @@ class Tunnel:
         self._client, self._upstream = _End(self), _End(self)
         self._client.other, self._upstream.other = self._upstream, self._client
         self._deadline = plane.now + IDLE_SECONDS
+        self._ending = False
         self._client.transport = client
         self._upstream.transport = connection.hand_over(self._upstream)
         client.set_protocol(self._client)
@@ -65,12 +69,12 @@ class Tunnel:
 
     def start(self, from_client: bytes, from_upstream: bytes) -> None:
         """Pass on what has come already, and whatever comes."""
-        if from_upstream:
+        for end in (self._client, self._upstream):
+            end.transport.resume_reading()
+        if from_upstream:  # from here on, either end may pause the other
             self._client.transport.write(from_upstream)
         if from_client:
             self._upstream.transport.write(from_client)
-        for end in (self._client, self._upstream):
-            end.transport.resume_reading()
 
     def touch(self) -> None:
         """Somebody has said something."""
@@ -82,10 +86,15 @@ class Tunnel:
             self._plane.closed(self)
         else:
             self._connection.let_go()
+        self._give_time_to_flush()
 
     def expire(self, now: float) -> None:
-        """End a tunnel in which nobody speaks."""
-        if now >= self._deadline:
+        """End a tunnel in which nobody speaks, or which somebody does not let end."""
+        if now < self._deadline:
+            return
+        if self._ending:
+            self.cut()
+        else:
             self.end()
 
     def drain(self) -> None:
@@ -93,8 +102,14 @@ class Tunnel:
 
     def end(self) -> None:
         """Close both sides in order."""
+        self._give_time_to_flush()
         self._client.transport.close()
         self._upstream.transport.close()
+
+    def _give_time_to_flush(self) -> None:
+        if not self._ending:
+            self._ending = True
+            self._deadline = self._plane.now + FLUSH_SECONDS
 
     def cut(self) -> None:
         """End it at once."""

@@ -8,9 +8,12 @@ from typing import Final, Literal, Protocol
 import httptools
 
 from proxy.addresses import Address
-from proxy.heads import ANSWER_NAMES, AnswerHead, Headers, Noted, read_answer_head
+from proxy.heads import ANSWER_NAMES, CHUNKED, AnswerHead, Headers, Noted, read_answer_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
+
+_ENDING: Final = frozenset({b"connection", b"transfer-encoding"})
+"""Trailers after which a connection is not kept."""
 
 MAX_INTERIM: Final = 32
 """How many interim answers (1xx) may come before the real one."""
@@ -163,6 +166,8 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             self.request_done = False  # the answer was whole, and what follows it is not for the next caller
         if self._complete:
+            if self._bodyless and not _ends_a_head(data):  # a body that has no place here, or a part of it
+                self.request_done = False
             self._finish()
         elif self._held_bytes > MAX_HEAD_BYTES:  # a head, a trailer or a chunk's extension without end
             self._fail("malformed")
@@ -193,14 +198,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        value = value.rstrip(b" \t")
         if self._head is not None:
+            if name.lower() in _ENDING:  # the parser heeds them in a trailer too, and would take no other answer
+                self._keeps = False
             if self.caller is not None and not self._complete:
-                self.caller.answer_trailer(name, value)
+                self.caller.answer_trailer(name, value.rstrip(b" \t"))
         elif meaning := ANSWER_NAMES[name]:
-            self._noted.append((meaning, name, value))
+            self._noted.append((meaning, name, value.rstrip(b" \t")))
         else:
-            self._forwarded.append((name, value))
+            self._forwarded.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self._complete or self.caller is None:
@@ -212,6 +218,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._note_interim(head)
             return
         self._keeps = self._parser.should_keep_alive()  # once the answer is whole, the parser has forgotten
+        if head.length == CHUNKED and self._parser.get_http_version() != "1.1":  # RFC 9112, 6.1: not to be trusted
+            self._keeps = False
         self._head = head
         self.caller.answer_head(head)
         if self._bodyless:
@@ -263,6 +271,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._paused = False
                 transport.resume_reading()
             self._pool.keep(self)
+        elif transport.get_write_buffer_size():  # of a request that nobody reads: to close in order would take for ever
+            transport.abort()
         else:
             transport.close()
         caller.answer_complete()
@@ -272,3 +282,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
         if caller is not None:
             caller.answer_failed(failure)
+
+
+def _ends_a_head(data: bytes) -> bool:
+    """Whether an answer's head is the last thing in a read that completes it: its empty line may have come in two."""
+    _, empty_line, rest = data.partition(b"\r\n\r\n")
+    return not rest if empty_line else data in {b"\n", b"\r\n", b"\n\r\n"}

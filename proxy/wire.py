@@ -68,7 +68,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def last_chunk(trailers: Headers) -> bytes:
+def last_chunk(trailers: Headers | None) -> bytes:
     """The end of a chunked body."""
     return b"0\r\n%b\r\n" % _lines(trailers) if trailers else LAST_CHUNK
 

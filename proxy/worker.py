@@ -16,9 +16,10 @@ from lifecycle.tether import Tether
 from logs.lines import log_to_stdout
 from proxy.counters import Counters
 from proxy.data_plane import DataPlane
+from proxy.door import Door, clients_that_fit
 from proxy.keys import Keys
 from proxy.layout import Layout
-from proxy.listeners import BACKLOG, HANDSHAKE_SECONDS, quieted
+from proxy.listeners import HANDSHAKE_SECONDS, quieted
 
 SUCCESSION_SECONDS: Final = 5.0
 """How long a worker that is asked to end goes on accepting until its successor does."""
@@ -79,38 +80,27 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
     await plane.capture.connect(instructions.emitter_path, instructions.emitter_link)
     counters.publish()
     listener = socket.socket(fileno=instructions.listener)
-    listener.setblocking(False)
-    server = await loop.create_server(plane.connection, sock=listener, backlog=BACKLOG)
+    door = Door(listener, plane, clients_that_fit())
+    door.open()
     orders = Orders(plane)
     tether.announce({})
     tether.listen(orders)
     await stop.wait()
     await _until_nobody_comes(tether, listener, orders)
-    await _accept_the_rest(listener, plane)
-    server.close()
+    plane.draining = True
+    await door.close()
     await plane.drain(float(configuration.proxy.drain_timeout))
 
 
 async def _until_nobody_comes(tether: Tether, listener: socket.socket, orders: Orders) -> None:
     """Accept on until a successor does, or until no handshake can end any more at a socket that nobody keeps."""
-    if tether.parted:
-        if quieted(listener):
-            await asyncio.sleep(HANDSHAKE_SECONDS)
-        return
-    tether.announce({"leaves": True})
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SUCCESSION_SECONDS):
-            await orders.relieved.wait()
-
-
-async def _accept_the_rest(listener: socket.socket, plane: DataPlane) -> None:
-    """Take every connection that the kernel has accepted already: closing the socket would reset them."""
-    plane.draining = True
-    with contextlib.suppress(BlockingIOError, OSError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            await plane.loop.connect_accepted_socket(plane.connection, connection)
+    if not tether.parted:
+        tether.announce({"leaves": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SUCCESSION_SECONDS):
+                await orders.relieved.wait()
+    if tether.parted and quieted(listener):
+        await asyncio.sleep(HANDSHAKE_SECONDS)
 
 
 if __name__ == "__main__":

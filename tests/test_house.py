@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": LEAVES | {"up"},
     "cli": LEAVES,
     "grafana": set(),
+    "bench": LEAVES | {"cli", "demo", "exporter", "proxy", "up"},
 }
 
 

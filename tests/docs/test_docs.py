@@ -30,6 +30,8 @@ OF_THE_EXPOSITION = {
     "inference_paused",
     "inference_traffic_ratio",
     "shadowdrift_build_info",
+    "shadowdrift_config_last_reload_success",
+    "shadowdrift_worker_restarts_total",
 }
 """What the proxy tells beside its counted families."""
 

@@ -125,7 +125,7 @@ def test_a_variable_offers_what_there_is(variable: dict[str, Any], scraped: Prom
 @pytest.mark.parametrize(("alert", "expression"), ALERTS, ids=[name for name, _ in ALERTS])
 def test_an_alerts_expression_reads_series_that_there_are(alert: str, expression: str, scraped: Prometheus) -> None:
     """Each of its selectors; the whole returns nothing in a run that is well."""
-    selectors = re.findall(r"\b(?:up|drift_\w+|events_\w+)\b(?:\{[^}]*\})?", expression)
+    selectors = re.findall(r"\b(?:up|(?:drift|events|inference|proxy|shadowdrift)_\w+)\b(?:\{[^}]*\})?", expression)
     assert selectors, alert
     for selector in selectors:
         assert scraped.query(selector), f"{alert}: {selector}"

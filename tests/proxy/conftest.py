@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import uvloop
 
 from events.topics import create
 from tests.proxy.lines import remove_ours
-from tests.proxy.planes import Plane, document
+from tests.proxy.planes import Plane, document, serving
 from tests.support.backend import Backend, answers, backend
 from tests.support.kafka import Kafka
 
@@ -46,7 +46,7 @@ async def serve(production: Backend, shadow: Backend, tmp_path: Path) -> AsyncIt
 
         async def start(**sections: Any) -> Plane:
             made = document(production.url, shadow.url, **sections)
-            return await stack.enter_async_context(_plane(made, tmp_path))
+            return await stack.enter_async_context(serving(made, tmp_path))
 
         yield start
 
@@ -57,12 +57,3 @@ async def topics(kafka: Kafka) -> AsyncIterator[Kafka]:
     await create(kafka.brokers, 4, 1)
     yield kafka
     await remove_ours(kafka)
-
-
-@asynccontextmanager
-async def _plane(made: dict[str, Any], folder: Path) -> AsyncIterator[Plane]:
-    plane = await Plane.start(made, folder)
-    try:
-        yield plane
-    finally:
-        await plane.stop()

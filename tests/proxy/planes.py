@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,6 +63,7 @@ class Plane:
         counters = Counters(descriptor, 0, layout, loop)
         os.close(descriptor)
         plane = DataPlane(configuration, KEYS, counters, loop)
+        plane.load.measured = lambda _: None  # type: ignore[method-assign] # the test's own machine may be busy
         emitter = await ListeningEmitter.start(folder / "e.sock")
         await plane.capture.connect(str(folder / "e.sock"))
         server = await loop.create_server(plane.connection, "127.0.0.1", 0)
@@ -109,6 +112,16 @@ class Plane:
             handed, held = self.number("events_handed", model, role), self.number("events_waiting", model, role)
             assert self.number("events_captured_total", model, role) == lost + handed + held
             assert held >= 0
+
+
+@asynccontextmanager
+async def serving(made: dict[str, Any], folder: Path) -> AsyncIterator[Plane]:
+    """A data plane of this configuration for one block."""
+    plane = await Plane.start(made, folder)
+    try:
+        yield plane
+    finally:
+        await plane.stop()
 
 
 class ListeningEmitter(asyncio.Protocol):

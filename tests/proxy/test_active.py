@@ -205,6 +205,8 @@ def test_each_model_is_judged_by_itself() -> None:
     wishes = active.look(content(fraud=entry(), churn=entry(weights={"v9": 1})))
     assert {name: order.reason for name, order in wishes.items()} == {"fraud": "rollback", "spam": "configuration"}
     assert list(active.refused) == ["churn"]
+    assert list(active.look(content(fraud=entry(), churn=entry(mode="off"), spam=entry(weights=3)))) == ["fraud"]
+    assert sorted(active.refused) == ["churn", "spam"]
     assert active.look(content(fraud=entry(), stale=entry()))  # with a model too many
     assert sorted(active.refused) == ["churn", "spam"]  # each may be the one that was meant
 

@@ -10,7 +10,7 @@ import pytest
 
 import proxy.mirror
 from tests.proxy.conftest import Serve
-from tests.proxy.planes import Plane, document
+from tests.proxy.planes import Plane, document, serving
 from tests.support.backend import Backend, Call, answers, hang
 from tests.support.raw_client import connected, request
 from tests.support.waiting import until
@@ -37,14 +37,13 @@ async def test_no_more_clones_leave_than_the_budget_has(production: Backend, sha
     """Not after a restart either; a higher one lends the difference."""
     for limit, expected in ((3, 3), (3, 0), (5, 2)):
         mirror = {**ALL, "budget": {"requests_per_day": limit}}
-        plane = await Plane.start(document(production.url, shadow.url, mirror=mirror), tmp_path)
-        await ask(plane, request(), times=7)
-        await settled(plane)
-        assert plane.number("mirror_sent_total", "fraud") == expected
-        assert plane.number("mirror_dropped_total", "fraud", "budget") == 7 - expected
-        captured = await plane.emitter.of_role("production", 7)
-        assert [one.sampled for one in captured] == [True] * expected + [False] * (7 - expected)
-        await plane.stop()
+        async with serving(document(production.url, shadow.url, mirror=mirror), tmp_path) as plane:
+            await ask(plane, request(), times=7)
+            await settled(plane)
+            assert plane.number("mirror_sent_total", "fraud") == expected
+            assert plane.number("mirror_dropped_total", "fraud", "budget") == 7 - expected
+            captured = await plane.emitter.of_role("production", 7)
+            assert [one.sampled for one in captured] == [True] * expected + [False] * (7 - expected)
         (tmp_path / "e.sock").unlink(missing_ok=True)
     assert len(shadow.calls) == 5
 
@@ -256,15 +255,14 @@ async def test_the_shadow_is_shown_its_own_credentials(production: Backend, shad
     """And never the client's, though a header of that name be passed on; production gets the client's alone."""
     (tmp_path / "token").write_text("Bearer of-the-shadow\n")
     mirror = {**ALL, "headers": ["Authorization"], "credentials": {"value_file": "token"}}
-    plane = await Plane.start(document(production.url, shadow.url, mirror=mirror), tmp_path)
-    await ask(plane, request(headers=("authorization: Bearer of-the-client", "Cookie: a=b")))
-    await until(lambda: shadow.calls, what="the clone")
-    assert shadow.calls[0].header(b"authorization") == b"Bearer of-the-shadow"
-    assert shadow.calls[0].header(b"cookie") is None
-    assert production.calls[0].header(b"authorization") == b"Bearer of-the-client"
-    [captured] = await plane.emitter.of_role("shadow")
-    assert b"of-the-shadow" not in repr(captured).encode()
-    await plane.stop()
+    async with serving(document(production.url, shadow.url, mirror=mirror), tmp_path) as plane:
+        await ask(plane, request(headers=("authorization: Bearer of-the-client", "Cookie: a=b")))
+        await until(lambda: shadow.calls, what="the clone")
+        assert shadow.calls[0].header(b"authorization") == b"Bearer of-the-shadow"
+        assert shadow.calls[0].header(b"cookie") is None
+        assert production.calls[0].header(b"authorization") == b"Bearer of-the-client"
+        [captured] = await plane.emitter.of_role("shadow")
+        assert b"of-the-shadow" not in repr(captured).encode()
 
 
 async def test_a_clients_credentials_are_passed_on_where_the_configuration_says_so(

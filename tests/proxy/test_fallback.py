@@ -371,3 +371,51 @@ async def test_a_health_check_that_fails_says_nothing_of_inferences(serve: Serve
     for _ in range(4):
         assert (await ask(plane, request("GET", "/ready", body=None))).status == 503
     assert not is_open(plane)
+
+
+@pytest.mark.parametrize("after", ["success", "request"])
+async def test_what_the_fallback_answers_from_the_start_is_not_cloned(
+    serve: Serve, shadow: Backend, after: str
+) -> None:
+    """Also where clones leave before production has answered."""
+    plane = await serve(fallback=TARGET, mirror={"fraction": 1, "after": after})
+    plane.plane.plans.apply(order("paused", v2=1.0))
+    async with connected(plane.port) as client:
+        assert (await client.ask(request(body=b"x" * 100))).status == 200
+    assert plane.numbers("mirror_dropped_total") == {("fraud", "not_success"): 1}
+    assert plane.numbers("mirror_sent_total") == {}
+    assert len(shadow.calls) == 1
+
+
+async def test_hundreds_of_pipelined_requests_are_answered_by_a_fixed_answer(
+    serve: Serve, fixed: dict[str, Any]
+) -> None:
+    """Each at once, and none within the other: that would end in a RecursionError."""
+    plane = await serve(fallback=fixed)
+    plane.plane.plans.apply(order("paused", v2=1.0))
+    async with connected(plane.port) as client:
+        await client.send(request() * 250)
+        for _ in range(250):
+            assert (await client.answer()).body == SAFE
+
+
+async def test_fixed_answers_do_not_pile_up_for_a_client_that_reads_none(serve: Serve, tmp_path: Path) -> None:
+    """It is read no further, and gets them all once it reads again."""
+    (tmp_path / "safe.json").write_bytes(bytes(30_000))
+    plane = await serve(fallback={"body_file": "safe.json"})
+    plane.plane.plans.apply(order("paused", v2=1.0))
+    held = 0
+    async with connected(plane.port) as client:
+        client.stop_reading()
+        await until(lambda: plane.plane.clients, what="the client")
+        [connection] = plane.plane.clients
+        asked = 0
+        while asked < 1000 and not connection._pauses:  # type: ignore[attr-defined]
+            asked += 5
+            sending = asyncio.ensure_future(client.send(request() * 5))
+            await until(lambda: sending.done() or connection._pauses, what="a read")  # type: ignore[attr-defined]  # noqa: B023
+            held = max(held, connection._transport.get_write_buffer_size())  # type: ignore[attr-defined]
+        assert held < 200_000
+        client.go_on_reading()
+        for _ in range(asked):
+            assert len((await client.answer()).body) == 30_000

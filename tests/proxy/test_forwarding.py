@@ -9,8 +9,10 @@ import socket
 
 import pytest
 
+from proxy.upstream import UpstreamConnection
 from tests.proxy.conftest import Serve
 from tests.support.backend import Backend, Call, answer_bytes, answers, chunked, echo, sends
+from tests.support.hostile import Visit, hostile
 from tests.support.raw_client import connected, request
 from tests.support.waiting import until
 
@@ -231,6 +233,37 @@ async def test_a_slow_model_slows_the_client_and_not_the_worker(serve: Serve, pr
         release.set()
         await sending
         assert (await client.answer()).body == b"%d" % size
+
+
+async def test_the_first_write_of_a_large_body_may_be_too_much_already(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had come before there was a connection is written at once: the pause that this brings must hold."""
+    made = UpstreamConnection.connection_made
+
+    def small(self: UpstreamConnection, transport: asyncio.Transport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        transport.set_write_buffer_limits(high=1024)
+        made(self, transport)
+
+    monkeypatch.setattr(UpstreamConnection, "connection_made", small)
+    async with hostile(Visit.stay) as server:
+        plane = await serve(target={"url": f"http://127.0.0.1:{server.port}"})
+        pool = plane.plane.plans.all[0].route(b"").pool
+        async with connected(plane.port) as client:
+            sending = asyncio.ensure_future(client.send(request(body=bytes(40_000_000))))
+            await until(lambda: pool._open, what="the connection")
+            [connection] = pool._open
+            sizes: list[int] = []
+
+            def settled() -> bool:
+                sizes.append(connection.transport.get_write_buffer_size())
+                return sizes[-1] > 0 and sizes[-12:] == [sizes[-1]] * 12
+
+            await until(settled, what="a client held back")
+            assert sizes[-1] < 2**20
+            client.reset()
+            await sending
 
 
 async def test_a_connection_is_good_again_after_its_slow_reader(serve: Serve, production: Backend) -> None:

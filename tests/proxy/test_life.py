@@ -192,6 +192,28 @@ async def test_a_killed_emitter_touches_no_request(
         assert await restarts(running, "worker") == 0
 
 
+async def test_emitters_that_are_killed_while_kafka_is_away_leave_their_spool_to_the_next(
+    production: Backend, shadow: Backend, tmp_path: Path
+) -> None:
+    """What was on disk goes on waiting, what was only in memory is lost, and the law holds at every scrape."""
+    async with tree(configured(production, shadow, proxy={"workers": 2}), tmp_path) as running:
+        async with Load(running) as load, Watch(running):
+            for number in (1, 2):
+                await until(lambda: _spooled(running), 20, "events on disk")
+                os.kill(victims(running, "emitter")[0], signal.SIGKILL)
+                await restarted(running, "emitter", number, 1)
+                await until(lambda: _spooled(running), 20, "the events on disk again")
+                await load.answers(50)
+        assert load.failed == {}
+        metrics = await running.metrics()
+        check_laws(metrics)
+        assert metrics.total("events_waiting") > metrics.total("events_lost_total")
+
+
+async def _spooled(running: Tree) -> bool:
+    return (await running.metrics()).total("events_spooled") > 50
+
+
 async def test_no_sequence_of_kills_breaks_a_law(
     production: Backend, shadow: Backend, broker: str, tmp_path: Path
 ) -> None:
@@ -360,6 +382,20 @@ async def test_a_stop_under_load_cuts_nothing(
         await until(lambda: load.seen["refused"] > 0, 30, "the first refusal")
         assert await asyncio.wait_for(running.process.wait(), 30) == 0
     assert load.failed == {}
+
+
+async def test_a_stop_that_reaches_every_process_at_once_cuts_nothing(
+    production: Backend, shadow: Backend, tmp_path: Path
+) -> None:
+    """As systemd sends it, to the whole control group."""
+    made = configured(production, shadow, proxy={"workers": 2, "drain_timeout": 10})
+    async with tree(made, tmp_path) as running, Load(running) as load:
+        for pid in (*running.children(), running.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        await until(lambda: load.seen["refused"] > 0, 30, "the first refusal")
+        assert await asyncio.wait_for(running.process.wait(), 30) == 0
+    assert load.failed == {}
+    assert running.said() == ""
 
 
 async def test_a_stop_leaves_an_idle_connection_its_last_request(

@@ -38,7 +38,7 @@ async def _answered(running: Tree, count: int) -> bool:
     return (await running.metrics()).total("inference_requests_total", **labels) == count
 
 
-async def test_metrics_have_their_names_and_obey_theircheck_laws(
+async def test_metrics_have_their_names_and_obey_their_laws(
     production: Backend, shadow: Backend, tmp_path: Path
 ) -> None:
     """Under load, with a shadow that hangs now and then and Kafka away: each scrape is one instant."""

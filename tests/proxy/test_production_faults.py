@@ -243,7 +243,7 @@ def _descriptors() -> int:
 
 
 async def test_a_drain_serves_what_was_accepted(serve: Serve, production: Backend) -> None:
-    """A request under way is answered whole, an idle connection is closed, and its event is handed over."""
+    """A request under way is answered whole, one on an idle connection is the last there, and their events are kept."""
     plane = await serve()
     release = asyncio.Event()
 
@@ -256,13 +256,16 @@ async def test_a_drain_serves_what_was_accepted(serve: Serve, production: Backen
         await busy.send(request(body=b"last"))
         await until(lambda: production.calls, what="the request")
         stopping = asyncio.ensure_future(plane.stop(within=10))
-        assert await idle.rest() == b""
+        await until(lambda: plane.plane.draining, what="the drain")
         release.set()
         answer = await busy.answer()
         assert answer.body == b"last"
         assert await busy.rest() == b""
+        answer = await idle.ask(request(body=b"on its way already"))
+        assert (answer.body, answer.header("connection")) == (b"on its way already", "close")
+        assert await idle.rest() == b""
         await stopping
-    assert len(await plane.emitter.of_role("production")) == 1
+    assert len(await plane.emitter.of_role("production", 2)) == 2
 
 
 async def test_a_drain_ends_at_its_deadline_and_records_what_it_cut(serve: Serve, production: Backend) -> None:

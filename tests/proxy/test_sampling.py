@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configuration.reading import convert
-from proxy.heads import read_request_head
+from proxy.heads import RequestHead
 from proxy.layout import Layout
 from proxy.plan import Plan
 from proxy.sampling import Sampler, threshold
@@ -103,7 +103,7 @@ async def test_replicas_choose_the_same_and_capture_what_they_clone(tmp_path: Pa
         configuration = convert(made, tmp_path, "test")
         return Plan(configuration.models[0], Layout(configuration), loop, Sampler(KEYS.derived("routing")))
 
-    head = read_request_head(b"POST", b"/predict", "1.1", [], [(b"host", b"Host", b"h")])
+    head = RequestHead(b"POST", b"/predict", b"", [], [])
     fractions = (0.0, 0.01, 0.05, 0.5, 1.0)
     first, second = Sampler(KEYS.derived("sampling")), Sampler(KEYS.derived("sampling"))
     names = [b"request-%d" % number for number in range(5000)]

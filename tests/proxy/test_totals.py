@@ -165,6 +165,7 @@ def test_what_an_emitter_left_waits_until_the_next_has_read_the_spool(house: Hou
     worker, emitter = house.worker(), house.emitter()
     worker.counts(*LABELS, events_captured_total=10, events_handed=10)
     emitter.counts("0", *LABELS, events_received=10)
+    emitter.prepares(spool_read=1)
     emitter.counts(*LABELS, events_waiting=7, events_delivered_total=3)
     emitter.ends()
     assert house.number("events_waiting", *LABELS) == 7
@@ -189,6 +190,7 @@ def test_an_emitter_that_has_the_spool_tells_that_its_predecessor_has_ended(hous
     other = House(totals=house.totals)
     former = house.emitter()
     house.worker().counts(*LABELS, events_captured_total=6, events_handed=6)
+    former.prepares(spool_read=1)
     former.counts("0", *LABELS, events_received=6)
     former.counts(*LABELS, events_waiting=6)
     following = other.emitter()
@@ -200,6 +202,28 @@ def test_an_emitter_that_has_the_spool_tells_that_its_predecessor_has_ended(hous
     former.ends()
     check_laws(house.totals.numbers())
     assert house.number("events_captured_total", *LABELS) == 6
+    other.close()
+
+
+def test_an_emitter_that_waits_for_the_spool_runs_on_whoever_has_it(house: House) -> None:
+    """Also when one that was started after it was first to get the lock; it goes on delivering, and dies as it does."""
+    other = House(totals=house.totals)
+    house.worker().counts(*LABELS, events_captured_total=9, events_handed=9)
+    waiting = house.emitter()
+    waiting.counts("0", *LABELS, events_received=9)
+    waiting.counts(*LABELS, events_waiting=9)
+    holder = other.emitter()
+    holder.prepares(spool_read=1)
+    holder.counts(*LABELS, events_recovered=2, events_waiting=2)
+    assert house.number("events_waiting", *LABELS) == 9 + 2
+    waiting.counts(*LABELS, events_waiting=-4, events_delivered_total=4)
+    check_laws(house.totals.numbers())
+    assert house.number("events_waiting", *LABELS) == 5 + 2
+    waiting.ends()
+    check_laws(house.totals.numbers())
+    assert house.number("events_lost_total", *LABELS, "crash") == 5
+    assert house.number("events_captured_total", *LABELS) == 9 + 2
+    assert house.number("events_waiting", *LABELS) == 2
     other.close()
 
 
@@ -221,6 +245,7 @@ class Life:
         self.house = House()
         self.workers = {0: self.house.worker(0)}
         self.emitter = self.house.emitter()
+        self.emitter.counts(spool_read=1)
         self.socket = 0
         self.queued = 0
 

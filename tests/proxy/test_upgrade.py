@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
 import proxy.tunnel
 from tests.proxy.conftest import Serve
-from tests.support.backend import Backend, Call, echo, sends
+from tests.support.backend import Backend, Call, echo, hang, sends
 from tests.support.raw_client import Client, connected, request
 from tests.support.waiting import until
 
@@ -78,11 +79,9 @@ async def test_a_slow_reader_of_a_tunnel_holds_its_sender_back(serve: Serve, pro
     async with connected(plane.port) as client:
         await tunnelled(client)
         client.stop_reading()
-        await until(lambda: sent > 0, what="the first bytes")
-        seen = -1
-        while sent != seen:  # until the buffers between the two are full
-            seen = sent
-            await asyncio.sleep(0.1)
+        looks: list[int] = []
+        # Until the buffers between the two are full: a dozen looks, a fifth of a second, see nothing more sent.
+        await until(lambda: looks.append(sent) or (sent and looks[-12:] == [sent] * 12), what="a sender held back")
         assert sent < 32 * 2**20
         client.go_on_reading()
         assert len(await client.to_its_end()) == 1024 * 65536
@@ -159,6 +158,9 @@ DECLINED = {
     "WebSocket with a body": ("websocket", "Upgrade", "POST"),
     "an upgrade that Connection does not name": ("websocket", "keep-alive", "GET"),
     "HTTP/2 without a body": ("h2c", "Upgrade", "GET"),
+    # What a Connection header's option may look like is one matter here; a tunnel that the parser knows nothing of
+    # would pass on what comes behind as if it were parsed.
+    "an upgrade with a parameter": ("websocket", "upgrade;x", "GET"),
 }
 
 
@@ -182,3 +184,62 @@ async def test_any_other_protocol_is_declined_and_the_request_served(
     for call in production.calls:
         assert call.header(b"upgrade") is None
         assert call.header(b"connection") is None
+
+
+async def test_the_first_words_of_a_model_do_not_undo_its_pause(serve: Serve, production: Backend) -> None:
+    """What comes with its consent may fill the client's buffer already; then nothing more is read of it."""
+    plane = await serve()
+    sent = 0
+
+    async def pours(call: Call) -> None:
+        nonlocal sent
+        await call.send(SWITCH + b"x" * 30_000)
+        for _ in range(1024):
+            await call.send(b"x" * 65536)
+            sent += 65536
+        await call.close()
+
+    production.script = pours
+    async with connected(plane.port) as client:
+        client.stop_reading()
+        await until(lambda: plane.plane.clients, what="the client")
+        [connection] = plane.plane.clients
+        transport = connection._transport  # type: ignore[attr-defined]
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        transport.set_write_buffer_limits(high=1024)
+        await client.send(ASK)
+        looks: list[int] = []
+        await until(lambda: looks.append(sent) or (sent and looks[-12:] == [sent] * 12), what="a sender held back")
+        assert transport.get_write_buffer_size() < 2**20
+        assert sent < 32 * 2**20
+
+
+async def test_a_tunnel_whose_end_nobody_takes_is_cut(
+    serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that reads nothing would hold its descriptor, and what was meant for it, for ever."""
+    monkeypatch.setattr(proxy.tunnel, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.tunnel, "FLUSH_SECONDS", 0.2)
+    plane = await serve()
+
+    async def pours(call: Call) -> None:
+        await call.send(SWITCH + b"x" * 8_000_000)
+
+    production.script = pours
+    async with connected(plane.port) as client:
+        await client.send(ASK)
+        await client.head()
+        client.stop_reading()
+        await until(lambda: plane.number("proxy_connections") == 0, what="the tunnel's end")
+
+
+async def test_a_client_whose_model_never_switches_reads_why(serve: Serve, production: Backend) -> None:
+    """What it has sent meanwhile is unread, and must not turn the answer into a reset."""
+    plane = await serve(target={"timeout": 0.3})
+    production.script = hang
+    async with connected(plane.port) as client:
+        await client.send(ASK + b"early")
+        await until(lambda: production.calls, what="the request at the model")
+        await client.send(b"and more")
+        assert (await client.answer()).status == 504
+        assert await client.to_its_end() == b""

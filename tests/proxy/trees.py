@@ -130,7 +130,9 @@ def check_laws(metrics: Metrics) -> None:
     sampled, sent = total("mirror_sampled_total"), total("mirror_sent_total")
     dropped, waiting = total("mirror_dropped_total"), total("mirror_waiting")
     assert sampled == sent + dropped + total("mirror_log_only_total") + waiting
-    assert sent == total("mirror_completed_total") + total("mirror_failed_total") + total("mirror_in_flight")
+    assert sent == total("mirror_completed_total") + total("mirror_failed_total") + total("mirror_in_flight"), [
+        (one.name, one.labels, one.value) for one in metrics.samples if one.name.startswith("mirror") and one.value
+    ]
     for role in ("production", "shadow"):
         delivered, lost = total("events_delivered_total", role=role), total("events_lost_total", role=role)
         held = total("events_waiting", role=role)

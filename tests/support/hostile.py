@@ -25,9 +25,13 @@ class Visit:
         self._reader = reader
         self._writer = writer
 
+    async def head(self) -> bytes:
+        """Read a request's head, and nothing behind it."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
     async def request(self) -> bytes:
         """Read one request with a Content-Length; its body."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        head = await self.head()
         [length] = [int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
         return await self._reader.readexactly(length)
 

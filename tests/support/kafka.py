@@ -252,7 +252,7 @@ class Kafka:
             "broker.heartbeat.interval.ms": "400",
         }
         if callable(self._settings):
-            return plain | self._settings(plain)
+            return plain | dict(self._settings(plain))
         return plain | dict(self._settings or {})
 
 

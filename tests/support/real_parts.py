@@ -55,20 +55,21 @@ def main() -> int:
 
 def have_prometheus() -> None:
     """Prometheus and promtool, of whichever version the system has."""
-    _have_service("Prometheus", "prometheus", prometheus.missing)
+    have_package("Prometheus", "prometheus", prometheus.missing)
 
 
 def have_alertmanager() -> None:
     """Alertmanager and amtool, likewise."""
-    _have_service("Alertmanager", "prometheus-alertmanager", alertmanager.missing)
+    have_package("Alertmanager", "prometheus-alertmanager", alertmanager.missing)
 
 
 def have_nginx() -> None:
     """nginx, likewise."""
-    _have_service("nginx", "nginx-light", nginx.missing)
+    have_package("nginx", "nginx-light", nginx.missing)
 
 
-def _have_service(what: str, package: str, missing: Callable[[], str | None]) -> None:
+def have_package(what: str, package: str, missing: Callable[[], str | None]) -> None:
+    """A Debian package that is there, or can be installed."""
     if missing() is None:
         say(f"{what}: present")
         return

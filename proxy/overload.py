@@ -1,0 +1,58 @@
+"""What a worker leaves out when it cannot keep up: first the clones, then the events, last a share of the requests.
+
+The measure is how late the event loop comes to a timer, which is how long anything waits for its turn. One late turn
+means nothing (a collection of garbage, another process on the core), so the median of the last second decides.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+CLONES_SECONDS: Final = 0.03
+"""From this lag on no request is cloned."""
+
+EVENTS_SECONDS: Final = 0.075
+"""From this lag on nothing is captured."""
+
+REQUESTS_SECONDS: Final = 0.2
+"""From this lag on requests are refused, more of them at each measurement until it falls below."""
+
+MEASUREMENTS: Final = 10
+
+_MORE: Final = 0.1
+_LESS: Final = 0.05
+_MOST: Final = 0.9
+"""Some are always served, and show whether it goes on."""
+
+
+class Load:
+    """How a worker stands. It is told the lag at each of its sweeps, and says what is left out until the next."""
+
+    def __init__(self) -> None:
+        self.sheds_clones = False
+        self.sheds_events = False
+        self._lags: deque[float] = deque([0.0] * MEASUREMENTS, MEASUREMENTS)
+        self._share = 0.0
+        self._owed = 0.0
+
+    def measured(self, lag: float) -> None:
+        """The loop came so many seconds late to its timer."""
+        self._lags.append(lag)
+        standing = sorted(self._lags)[MEASUREMENTS // 2]
+        self.sheds_clones = standing >= CLONES_SECONDS
+        self.sheds_events = standing >= EVENTS_SECONDS
+        if standing >= REQUESTS_SECONDS:
+            self._share = min(_MOST, self._share + _MORE)
+        elif self._share:
+            self._share = max(0.0, self._share - _LESS)
+
+    def refuses(self) -> bool:
+        """Whether the next request is one of those that are refused; they are spread evenly."""
+        if not self._share:
+            return False
+        self._owed += self._share
+        if self._owed < 1.0:
+            return False
+        self._owed -= 1.0
+        return True
