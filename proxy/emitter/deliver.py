@@ -10,21 +10,25 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
+from time import monotonic
 from typing import Final
 
-from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from events.brokers import OBSTACLES, Brokers, Obstacle
 from events.ids import partition_of
 from events.topics import TOPIC_OF_ROLE
 from proxy.counters import Counters
-from proxy.emitter.batch import Outgoing
+from proxy.emitter.batch import Batch, Outgoing, untimed
 from proxy.emitter.link import Link
 from proxy.emitter.queue import EventQueue, Queues
 from proxy.emitter.spool import Spool
 
 RETRY_SECONDS: Final = 1.0
 LINGER_SECONDS: Final = 0.1
+UNTIMED_SECONDS: Final = 600.0
+"""How long events go without Kafka's own timestamp before it is tried again."""
+
 _LINK: Final = ""
 """What is told of the link itself, and not of one topic."""
 
@@ -44,6 +48,7 @@ class Delivery:
         self._link: Link | None = None
         self._changing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._untimed_until = 0.0
         self._told: dict[str, tuple[Obstacle, str]] = {}
         self._obstructed = asyncio.Event()
         """Set while something stands between us and Kafka."""
@@ -90,7 +95,7 @@ class Delivery:
             await queue.emptied.wait()
 
     async def _deliver(self, queue: EventQueue) -> None:
-        topic, partition_key = TOPIC_OF_ROLE[queue.role], queue.model
+        topic = TOPIC_OF_ROLE[queue.role]
         await self._spool.readable.wait()
         while True:
             await queue.filled.wait()
@@ -103,25 +108,40 @@ class Delivery:
                 await self._spool.load(queue)
                 continue
             try:
-                partition = partition_of(partition_key, link.partitions)
-                sent = await link.producer.send_batch(Outgoing(batch), topic, partition=partition)
+                partition = partition_of(queue.model, link.partitions)
+                outgoing = Outgoing(untimed(batch) if self._untimed else batch)
+                sent = await link.producer.send_batch(outgoing, topic, partition=partition)
                 await link.outcome(sent, on_silence=partial(self._silence, topic))
-            except (MessageSizeTooLargeError, RecordListTooLargeError):
-                queue.too_large(batch)
-                await self._unlink(link)
             except Exception as error:
-                # Kafka's, the system's, or aiokafka's assertion about a partition that it does not know (any more): all
-                # have the same cure, and this task must outlive them.
-                if link is self._link:
-                    why = f"{topic}: {error or type(error).__name__}"
-                    self._tell(topic, "Kafka refused a batch; it is sent again", "unreachable", why)
-                    await self._unlink(link)
-                    await asyncio.sleep(RETRY_SECONDS)
+                # Kafka's, the system's, or aiokafka's assertion about a partition that it does not know (any more).
+                # This task outlives them all.
+                await self._refused(error, link, queue, batch)
             else:
                 queue.delivered(batch)
                 self._clear(topic)
             if queue.removable:
                 await self._spool.remove(queue)
+
+    async def _refused(self, error: Exception, link: Link, queue: EventQueue, batch: Batch) -> None:
+        """Mend what this error tells can be mended; for all others time is the cure. Either way with a new link."""
+        if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
+            queue.too_large(batch)
+            await self._unlink(link)
+        elif isinstance(error, InvalidTimestampError) and not self._untimed:
+            # A clock is wrong by more than the brokers allow, which would keep every event from them.
+            _log.warning("Kafka refuses the times of events; they go without", extra={"fields": {"why": str(error)}})
+            self._untimed_until = monotonic() + UNTIMED_SECONDS
+            await self._unlink(link)
+        elif link is self._link:
+            topic = TOPIC_OF_ROLE[queue.role]
+            why = f"{topic}: {error or type(error).__name__}"
+            self._tell(topic, "Kafka refused a batch; it is sent again", "unreachable", why)
+            await self._unlink(link)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    @property
+    def _untimed(self) -> bool:
+        return monotonic() < self._untimed_until
 
     async def _linked(self) -> Link:
         """The link to Kafka, once the brokers answer and the topics are there."""

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from proxy.counters import Counters
 from proxy.emitter.batch import Batch, joined
 from proxy.emitter.queue import Budget, EventQueue
-from proxy.emitter.segments import HEADER_BYTES, SEGMENT_BYTES, Read, Segments
-from proxy.layout import SPOOL_OBSTACLES
+from proxy.emitter.segments import SEGMENT_BYTES, Read, Segments
+from proxy.emitter.spool_lock import Lock, proxy_of_this_process
+from proxy.emitter.spool_obstacles import SpoolObstacles
+from proxy.emitter.stored_batch import HEADER_BYTES
 
 SPILL_SECONDS: Final = 0.1
 """How often what must not stay in memory is written; a crash costs what came since."""
@@ -38,9 +38,6 @@ WRITE_BYTES: Final = 4 * 1024 * 1024
 RETRY_SECONDS: Final = 1.0
 LOCK_SECONDS: Final = 0.2
 CLOSE_SECONDS: Final = 5.0
-
-SpoolObstacle = Literal["held", "disk", "bound"]
-"""Another process has the spool; the disk does not take it; it holds `proxy.spool.max_bytes`."""
 
 T = TypeVar("T")
 _log = logging.getLogger("shadowdrift.emitter")
@@ -69,10 +66,11 @@ class Spool:
         self._foreign_bytes = 0
         self._disk = ThreadPoolExecutor(1, "spool")
         self._syncing = ThreadPoolExecutor(1, "spool-sync")
-        self._lock: int | None = None
+        self._lock = Lock(directory)
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        self._standing: set[SpoolObstacle] = set()
+        self._obstacles = SpoolObstacles(counters)
+        self._opened = False
         self._retry_at = 0.0
         self._sync_at = 0.0
         self._synced: asyncio.Future[None] | None = None
@@ -82,14 +80,14 @@ class Spool:
     @property
     def usable(self) -> bool:
         """Whether it takes events, as far as is known."""
-        return self._lock is not None and not self._standing
+        return self._opened and not self._obstacles.standing
 
     @property
     def loss_reason(self) -> str:
         """Why an event that memory has no room for is not on disk instead."""
-        if "bound" in self._standing:
+        if "bound" in self._obstacles.standing:
             return "spool_full"
-        if self._lock is None and "disk" not in self._standing:
+        if not self._opened and "disk" not in self._obstacles.standing:
             return "queue_full"
         return "spool_failed"
 
@@ -108,21 +106,22 @@ class Spool:
     # Opening.
 
     async def _open(self) -> None:
-        while self._lock is None:
+        while not self._opened:
             try:
-                holder = await self._blocking(self._try_lock)
+                holder = await self._blocking(self._lock.take)
                 if holder is None:
                     await self._blocking(self._find_segments)
+                    self._opened = True
             except OSError as error:
                 self._fail(error)
                 self.readable.set()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self._clear("disk")
+                self._obstacles.clear("disk")
                 if holder is not None:
                     self._wait_for(holder)
                     await asyncio.sleep(LOCK_SECONDS)
-        self._clear("held")
+        self._obstacles.clear("held")
         for queue, segments in self._segments.items():
             if segments.events:
                 queue.recovered(segments.events)
@@ -130,24 +129,6 @@ class Spool:
         self._counters.cells[self._counters.layout.place("spool_read")] = 1
         self._show_size()
         self.readable.set()
-
-    def _try_lock(self) -> str | None:
-        """Take the lock: None, or who has it."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, _supervisor().encode(), 0)
-        except BlockingIOError:
-            holder = os.pread(lock, 500, 0).decode("utf-8", "replace")
-            os.close(lock)
-            return holder
-        except BaseException:
-            os.close(lock)
-            raise
-        self._lock = lock
-        return None
 
     def _find_segments(self) -> None:
         try:
@@ -157,14 +138,14 @@ class Spool:
             others = [path for path in self._directory.iterdir() if path.is_dir() and path.name not in ours]
             self._foreign_bytes = sum(file.stat().st_size for path in others for file in path.glob("*.segment"))
         except BaseException:
-            self._unlock()
+            self._lock.release()
             raise
 
     def _wait_for(self, holder: str) -> None:
         """An older emitter of this proxy will end and leave what it has; another proxy's will not."""
-        if holder not in ("", _supervisor()):
+        if holder not in ("", proxy_of_this_process()):
             why = f"{self._directory} belongs to the proxy of {holder}; give each proxy a state_dir of its own"
-            self._stand("held", "there is no spool; events wait in memory alone", why)
+            self._obstacles.stand("held", "there is no spool; events wait in memory alone", why)
             self.readable.set()
 
     def _tell_what_was_found(self) -> None:
@@ -185,7 +166,7 @@ class Spool:
     async def spill(self, everything: bool = False) -> None:
         """Write what must not stay in memory: all of it at the end, else what Kafka does not take soon enough."""
         now = self._clock()
-        if self._lock is None or ("disk" in self._standing and not everything and now < self._retry_at):
+        if not self._opened or ("disk" in self._obstacles.standing and not everything and now < self._retry_at):
             return
         late = None if everything or self._budget.used > self._budget.limit // 2 else now - PATIENCE_SECONDS
         wrote = refused = False
@@ -203,11 +184,11 @@ class Spool:
                     break
         if refused:
             why = f"proxy.spool.max_bytes is {self._max_bytes}"
-            self._stand("bound", "the spool is full; what memory has no room for is lost", why)
+            self._obstacles.stand("bound", "the spool is full; what memory has no room for is lost", why)
         else:
-            self._clear("bound")
-        if "disk" in self._standing and (wrote or await self._probe()):
-            self._clear("disk")
+            self._obstacles.clear("bound")
+        if "disk" in self._obstacles.standing and (wrote or await self._probe()):
+            self._obstacles.clear("disk")
         await self._synchronise(now)
 
     def _fitting(self, batches: list[Batch]) -> list[Batch]:
@@ -303,7 +284,7 @@ class Spool:
         """Write all that is in memory, force it to the disk, and let another emitter have it."""
         self._closing.set()
         if self._task is not None:
-            if self._lock is None:
+            if not self._opened:
                 self._task.cancel()
             await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)  # not cut off in the middle of a write
             self._task.cancel()
@@ -322,12 +303,7 @@ class Spool:
     def _close(self) -> None:
         for segments in self._segments.values():
             segments.close()
-        self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     # What it tells.
 
@@ -341,26 +317,7 @@ class Spool:
     def _fail(self, error: OSError) -> None:
         self._retry_at = self._clock() + RETRY_SECONDS
         why = f"{self._directory}: {error.strerror or error}"
-        self._stand("disk", "the spool cannot be used; events wait in memory alone", why)
-
-    def _stand(self, obstacle: SpoolObstacle, message: str, why: str) -> None:
-        """Something stands against the spool: one line in the log, and a gauge."""
-        if obstacle not in self._standing:
-            self._standing.add(obstacle)
-            _log.error(message, extra={"fields": {"why": why}})
-            self._show_obstacles()
-
-    def _clear(self, obstacle: SpoolObstacle) -> None:
-        if obstacle in self._standing:
-            self._standing.discard(obstacle)
-            _log.info("the spool takes events again", extra={"fields": {"after": obstacle}})
-            self._show_obstacles()
-
-    def _show_obstacles(self) -> None:
-        for obstacle in SPOOL_OBSTACLES:
-            place = self._counters.layout.place("shadowdrift_spool_obstacle", obstacle)
-            self._counters.cells[place] = int(obstacle in self._standing)
-        self._counters.changed()
+        self._obstacles.stand("disk", "the spool cannot be used; events wait in memory alone", why)
 
     async def _blocking(self, what: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, what, *arguments)
@@ -387,8 +344,3 @@ def _synchronise(descriptors: list[int]) -> None:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-
-
-def _supervisor() -> str:
-    """Whose emitter this is, in words: an older emitter of the same proxy has the same."""
-    return f"process {os.getppid()} on {socket.gethostname()}"

@@ -139,3 +139,14 @@ async def read(broker: Kafka, topic: str, count: int) -> list[ConsumerRecord]:
 def order(records: list[ConsumerRecord]) -> list[int]:
     """The numbers, as they came."""
     return [int(decode_inference(record.value).id.removeprefix("id-")) for record in records]
+
+
+async def read_all(broker: Kafka, topic: str) -> list[ConsumerRecord]:
+    """Every message that a topic has now."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        ends = sum((await consumer.end_offsets(consumer.assignment())).values())
+    finally:
+        await consumer.stop()
+    return await read(broker, topic, ends)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import Mock
@@ -65,6 +66,23 @@ async def test_an_event_too_large_for_the_broker_is_lost_alone(topics: Kafka, tm
         await sent.delivers(40)
         assert sent.number("events_lost_total", *LABELS, "too_large") == 1
     assert order(await read(topics, PRODUCTION, 40)) == [*range(20), *range(21, 41)]
+
+
+async def test_a_clock_that_is_ahead_of_the_brokers_holds_nothing_back(
+    topics: Kafka, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By two days: the broker refuses the timestamps, so events go without; their own time is in them."""
+    caplog.set_level(logging.INFO, "shadowdrift")
+    ahead = time.time() + 2 * 86_400
+    async with line(topics.bootstrap_servers, tmp_path) as sent:
+        for first in (0, 20):
+            sent.intake.take([captured(b"{}", id=f"id-{n}", time=ahead + n) for n in range(first, first + 20)])
+            await sent.delivers(first + 20)
+    records = await read(topics, PRODUCTION, 40)
+    assert order(records) == list(range(40))
+    assert {record.timestamp for record in records} == {-1}
+    assert decode_inference(records[7].value).time == ahead + 7
+    assert caplog.text.count("Kafka refuses the times of events") == 1
 
 
 async def test_an_event_that_cannot_be_made_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

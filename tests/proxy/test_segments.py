@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import proxy.emitter.segments
 from events.headers import Headers
-from proxy.emitter.batch import Batch, OpenBatch, Outgoing, halves, joined, records
-from proxy.emitter.segments import HEAD, Segments, decode_header, decode_record, encode_record
+from proxy.emitter.batch import Batch, OpenBatch, Outgoing, halves, joined, records, untimed
+from proxy.emitter.segments import HEAD, Segments
+from proxy.emitter.stored_batch import decode_header, decode_record, encode_record
 
 Event = tuple[bytes, bytes, Headers, int]
 
@@ -57,6 +58,7 @@ def test_a_batch_holds_its_events_however_it_is_joined_and_halved(events: list[E
     first, second = halves(batch)
     assert [*records(first), *records(second)] == events
     assert list(records(joined([first, second, batch]))) == events + events
+    assert list(records(untimed(batch))) == [(*event[:3], -1) for event in events]
     assert batch.size == sum(part.size for part in (batch,))
     read = DefaultRecordBatch(batch.with_header(77, 3, 1234))
     assert read.validate_crc()

@@ -13,7 +13,7 @@ import random
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -78,6 +78,16 @@ class PlayedWorker:
         self._worker.transport.set_write_buffer_limits(4 * 1024 * 1024)
         self._worker.write(encode_hello(0))
 
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave nothing running, whatever happened."""
+        if self._child is not None and not self._child.ended.done():
+            await self.kill()
+
     async def stop(self) -> None:
         """Stop it in order."""
         if self._worker is not None:
@@ -115,7 +125,7 @@ class PlayedWorker:
         ends = time.monotonic() + within
         while (seen := self.total(family)) < count:
             if time.monotonic() > ends:
-                raise SystemExit(f"{family}: {seen} of {count} within {within:g} s; lost: {self.losses()}")
+                raise TimeoutError(f"{family}: {seen} of {count} within {within:g} s; lost: {self.losses()}")
             await asyncio.sleep(0.005)
 
     def losses(self) -> dict[str, int]:
