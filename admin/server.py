@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from aiohttp import web
 
-from configuration.units import Address, parse_address
+from configuration.units import Address, cannot_listen, parse_address
 from lifecycle.refusal import Refusal
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -73,12 +72,6 @@ class AdminServer:
 
     async def _exposition(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": _PROMETHEUS})
-
-
-def cannot_listen(setting: str, listen: str, error: OSError) -> str:
-    """The line for an address that cannot be listened at."""
-    reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
-    return f"{setting}: cannot listen at {listen}: {reason}; choose another address or end what uses it"
 
 
 def _read_token(path: str | None) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -82,3 +83,9 @@ def _quantity(value: object, units: dict[str, float] | dict[str, int], what: str
     if quantity is None or not 0 <= quantity < _TOO_MUCH:
         raise ValueError(f"must be {what}, got {shown(value)}")
     return quantity
+
+
+def cannot_listen(setting: str, listen: str, error: OSError) -> str:
+    """The line for an address that cannot be listened at."""
+    reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+    return f"{setting}: cannot listen at {listen}: {reason}; choose another address or end what uses it"

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from aiohttp import web
 
-from admin.server import cannot_listen
+from configuration.units import cannot_listen
 from demo.flights import DataMissingError, Row, load
 from demo.models import VERSIONS, Model, auc, train
 from lifecycle.process import run

@@ -22,8 +22,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from admin.server import cannot_listen
-from configuration.units import Address, parse_address
+from configuration.units import Address, cannot_listen, parse_address
 from demo.slack_markup import mentions, shown
 from demo.slack_page import calls_by_name, page
 from lifecycle.process import run

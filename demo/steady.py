@@ -21,8 +21,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from admin.server import cannot_listen
-from configuration.units import Address, parse_address
+from configuration.units import Address, cannot_listen, parse_address
 from demo.drift import KINDS, Kind, drifted, normal
 from demo.flights import DataMissingError, Halves, load
 from demo.traffic import Traffic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
@@ -14,10 +14,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-Obstacle = Literal["unreachable", "login", "tls", "topics"]
-"""What keeps us from Kafka: no broker answers, our login is refused, TLS fails, topics are not as they must be."""
-
-OBSTACLES: Final[tuple[Obstacle, ...]] = get_args(Obstacle)
+from events.obstacles import Obstacle
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 

@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from events.brokers import Brokers, Obstacle
+from events.brokers import Brokers
+from events.obstacles import Obstacle
 
 PRODUCTION: Final = "inference.production"
 SHADOW: Final = "inference.shadow"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Final, Protocol
 
-from events.brokers import OBSTACLES, Obstacle
 from events.inference import ROLES
+from events.obstacles import OBSTACLES, Obstacle
 from exporter.comparisons import Compared, Ratios, compared, ratios
 from exporter.exposition import Family, Sample, exposition, labelled
 from exporter.intake import Intake

@@ -19,7 +19,8 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from events import topics
-from events.brokers import Brokers, Obstacle
+from events.brokers import Brokers
+from events.obstacles import Obstacle
 from exporter.intake import Intake
 from lifecycle.refusal import Refusal
 

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 from events.codec import EventError, decode_inference
 from events.headers import FORWARDED, INFERENCE_TYPE, Headers, header, rejected_headers
-from events.ids import partition_of
 from events.inference import InferenceEvent
+from events.partitions import partition_of
 from events.topics import REJECTED, TOPIC_OF_ROLE
 from exporter.counters import Counters, Reason
 from exporter.models import Measured, ModelState

@@ -11,8 +11,8 @@ from itertools import product
 from typing import Final, Literal, TypeAlias, get_args
 
 from configuration import Configuration
-from events.brokers import OBSTACLES
 from events.inference import OUTCOMES, ROLES
+from events.obstacles import OBSTACLES
 
 LATENCY_EDGES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper edges of the histograms' buckets, in seconds."""

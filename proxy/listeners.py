@@ -12,8 +12,7 @@ import sys
 from time import monotonic
 from typing import Final
 
-from admin.server import cannot_listen
-from configuration.units import Address, parse_address
+from configuration.units import Address, cannot_listen, parse_address
 from lifecycle.refusal import Refusal
 
 BACKLOG: Final = 4096

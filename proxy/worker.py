@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import sys
 from typing import Any, Final
@@ -83,6 +84,8 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
     door = Door(listener, plane, clients_that_fit())
     door.open()
     orders = Orders(plane)
+    gc.collect()
+    gc.freeze()  # what the start has made stays: no later collection has to look through it while requests wait
     tether.announce({})
     tether.listen(orders)
     await stop.wait()

@@ -15,8 +15,9 @@ from typing import Final
 
 from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from events.brokers import OBSTACLES, Brokers, Obstacle
-from events.ids import partition_of
+from events.brokers import Brokers
+from events.obstacles import OBSTACLES, Obstacle
+from events.partitions import partition_of
 from events.topics import TOPIC_OF_ROLE
 from proxy.counters import Counters
 from proxy.emitter.batch import Batch, Outgoing, untimed

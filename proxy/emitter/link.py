@@ -10,7 +10,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from events.brokers import Brokers, Obstacle
+from events.brokers import Brokers
+from events.obstacles import Obstacle
 from events.topics import TOPIC_OF_ROLE, unequal_partitions
 
 REQUEST_TIMEOUT_MS: Final = 10_000

@@ -16,7 +16,7 @@ from configuration.model import Model
 from configuration.rules import Section
 from configuration.target import Target
 from configuration.units import Duration, Size
-from events.brokers import Obstacle
+from events.obstacles import Obstacle
 from exporter.collect import Collector
 from proxy.layout import FAMILIES
 from tests.exporter.making import Desk, model

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from demo.readings import broken_law_at_rest, broken_laws
 from events.codec import decode_inference
-from events.ids import partition_of
+from events.partitions import partition_of
 from events.topics import PRODUCTION, REJECTED, SHADOW, TOPICS
 from lifecycle.tether import Child
 from tests.support.kafka import Kafka

@@ -7,7 +7,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.ids import new_id, partition_of
+from events.ids import new_id
+from events.partitions import partition_of
 from tests.events.making import names
 
 JAVA_VECTORS = {

@@ -12,8 +12,8 @@ import numpy as np
 from configuration.model import Model, Target, Tenant, Window
 from events.codec import encode
 from events.headers import inference_headers
-from events.ids import partition_of
 from events.inference import InferenceEvent, Instance
+from events.partitions import partition_of
 from events.topics import TOPIC_OF_ROLE
 from exporter.intake import Intake
 from exporter.models import measured_models

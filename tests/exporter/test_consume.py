@@ -16,7 +16,7 @@ from configuration.sections import Configuration, Exporter, Kafka
 from events.brokers import Brokers
 from events.codec import encode
 from events.headers import header, inference_headers
-from events.ids import partition_of
+from events.partitions import partition_of
 from events.topics import PRODUCTION, REJECTED, SHADOW, TOPIC_OF_ROLE, create
 from exporter.consume import Consumer
 from exporter.main import serve

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from events.codec import encode
 from events.headers import header
-from events.ids import partition_of
+from events.partitions import partition_of
 from exporter.comparisons import compared, ratios
 from exporter.divergence import js_divergence, psi
 from tests.exporter.making import PARTITIONS, Desk, Record, event, model, profile, record

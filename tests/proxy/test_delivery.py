@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 import proxy.emitter.link
 from events.codec import decode_inference
-from events.ids import partition_of
+from events.partitions import partition_of
 from events.topics import PRODUCTION, SHADOW, create
 from proxy.emitter.intake import Source
 from proxy.frames import Captured, encode_frame, encode_hello

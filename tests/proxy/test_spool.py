@@ -18,7 +18,7 @@ import proxy.emitter.segments
 import proxy.emitter.spool
 import proxy.emitter.spool_lock
 from configuration.brokers import brokers_of
-from events.brokers import OBSTACLES
+from events.obstacles import OBSTACLES
 from events.topics import PRODUCTION, SHADOW, create
 from proxy.emitter.segments import HEAD
 from proxy.frames import encode_frame
