@@ -259,7 +259,7 @@ class Exchange:
             forwarded.append((b"Expect", b"100-continue"))
         if head.websocket:
             forwarded += _TO_WEBSOCKET
-        target = address.base_path + head.path + head.query
+        target = head.path if head.path == b"*" else address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
         if self._body_size > UNSENT_BYTES or self._retried or self._fallen_back:
             self._client.pause_request(False)  # before anything is written: this connection may ask for a pause itself

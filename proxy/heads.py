@@ -257,6 +257,8 @@ def _path(method: bytes, target: bytes) -> tuple[bytes, bytes]:
         slash = min((index for index in (rest.find(b"/"), rest.find(b"?")) if index >= 0), default=len(rest))
         if not slash or not _is_host(rest[:slash]):
             raise _bad("the request target's authority is not a host")
+        if slash == len(rest) and method == b"OPTIONS":  # RFC 9112, 3.2.4: it is about the server as a whole
+            return b"*", b""
         target = rest[slash:] if rest[slash : slash + 1] == b"/" else b"/" + rest[slash:]
     path, question, query = target.partition(b"?")
     return path, question + query

@@ -185,4 +185,6 @@ class Plans:
         for plan in self.all:
             if path.startswith(plan.prefix) or path == plan.prefix[:-1]:
                 return plan
+        if path == b"*" and self.all and self.all[-1].prefix == b"/":
+            return self.all[-1]
         raise RefusedError(404, "no_model", "no model is served at this path")

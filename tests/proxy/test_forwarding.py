@@ -427,6 +427,17 @@ async def test_path_and_query_alone_come_from_the_client(production: Backend, se
     assert production.calls[0].header(b"host") == production.url.removeprefix("http://").encode()
 
 
+@pytest.mark.parametrize("target", ["*", "http://evil.example"])
+async def test_options_of_the_whole_server_reach_the_model_as_such(
+    production: Backend, serve: Serve, target: str
+) -> None:
+    """RFC 9112, 3.2.4; where several models share the proxy, it is the one at the root."""
+    plane = await serve(target={"url": production.url + "/base/"})
+    async with connected(plane.port) as client:
+        assert (await client.ask(request("OPTIONS", target, None))).status == 200
+    assert production.calls[0].target == b"*"
+
+
 async def test_trailers_are_passed_on_behind_the_body(serve: Serve, production: Backend) -> None:
     """Both ways, announced or not; the next request on the connection is none the worse."""
     plane = await serve()
