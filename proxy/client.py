@@ -224,10 +224,10 @@ class ClientConnection(asyncio.Protocol):
         keeps = version == "1.1" and parser.should_keep_alive() and not (plane.draining or plane.crowded)
         self._in_head = False
         self._held_bytes = 0
-        self._interrupted = head.upgrade and parser.should_upgrade()
-        head.websocket = (
-            head.websocket and self._interrupted
-        )  # or what comes behind is parsed, and must not be tunnelled
+        if head.upgrade:
+            self._interrupted = parser.should_upgrade()
+            if not self._interrupted:  # what comes behind is parsed, and must not be tunnelled
+                head.websocket = False
         exchange = self._reading = Exchange(self, plane, plan, head, keeps)
         self._deadline = self._body_due = plane.now + BODY_SECONDS
         self._pipeline.append(exchange)
@@ -236,7 +236,8 @@ class ClientConnection(asyncio.Protocol):
         limit = self._plane.body_bytes
         if limit is not None and head.length is not None and head.length > limit:
             raise RefusedError(413, "body_too_large", "the request's body is too large")
-        if self._plane.load.refuses():
+        load = self._plane.load
+        if load.share and load.refuses():
             raise RefusedError(503, "overloaded", "there are more requests than can be served; try again")
         if len(self._pipeline) >= MAX_PIPELINE:
             raise RefusedError(400, "bad_request", "too many requests at once; wait for answers")

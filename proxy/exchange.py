@@ -10,6 +10,7 @@ from events.inference import Outcome
 from proxy.fallback import FixedAnswer
 from proxy.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
 from proxy.layout import FallbackReason
+from proxy.mirror import Candidate
 from proxy.plan import REPLAY_BYTES, Plan
 from proxy.plane import Plane
 from proxy.record import captured
@@ -126,12 +127,9 @@ class Exchange:
         self.ended = False
         self.abandoned = False
         self.inference = plan.is_inference(head.method, head.path) and not head.websocket
-        position = plane.sampler.position(self.request_id) if self.inference else 0
-        chosen = self.inference and plan.chosen(head, position)
-        self._captured = self.inference and (chosen or position < plan.capture_threshold)
-        self._candidate = plane.mirror.choose(plan, serving.version, head.length) if chosen else None
-        waits = self._candidate is not None and self._candidate.waits
-        self._keep_bytes = plan.bytes_kept(waits=waits, captured=self._captured) if self.inference else REPLAY_BYTES
+        self._captured = False
+        self._candidate: Candidate | None = None
+        self._keep_bytes = REPLAY_BYTES
         self._body: list[bytes] = []
         self._body_size = 0
         self._body_done = head.length is None
@@ -153,6 +151,20 @@ class Exchange:
         if self.inference:
             plane.counters.cells[serving.places.in_flight] += 1
             plane.counters.changed()
+            self._choose()
+
+    def _choose(self) -> None:
+        """Decide by the request's id whether it is cloned and captured, and so how much of its body is kept."""
+        plan, plane = self.plan, self._plane
+        position = plane.sampler.position(self.request_id)
+        chosen = plan.chosen(self.head, position)
+        if chosen or position < plan.capture_threshold:
+            self._captured = True
+            self._keep_bytes = plan.kept_captured
+        if chosen:
+            self._candidate = plane.mirror.choose(plan, self.serving.version, self.head.length)
+            if self._candidate.waits:
+                self._keep_bytes = plan.kept_waiting
 
     @property
     def begun(self) -> bool:
@@ -419,7 +431,7 @@ class Exchange:
 
     def _keep_less(self) -> None:
         """No clone needs the body any more: keep what a retry and the event do."""
-        self._keep_bytes = self.plan.bytes_kept(waits=False, captured=self._captured)
+        self._keep_bytes = self.plan.kept_captured if self._captured else REPLAY_BYTES
         if self._body_size > self._keep_bytes and self._connection is not None:
             self._body = [b"".join(self._body)[: self.plan.captured_bytes]] if self._captured else []
             self._forgot = True

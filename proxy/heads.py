@@ -40,8 +40,7 @@ _NOTED_IN_REQUESTS: Final = _HOP_BY_HOP | {
     b"x-shadow",
     b"x-shadowdrift-clone",
 }
-_PASSED_ON: Final = frozenset({b"content-encoding", b"date"})
-_NOTED_IN_ANSWERS: Final = _HOP_BY_HOP | _PASSED_ON | {b"x-shadowdrift-id"}
+_NOTED_IN_ANSWERS: Final = _HOP_BY_HOP | {b"content-encoding", b"date", b"x-shadowdrift-id"}
 
 # RFC 9110, 6.5.1: what frames, routes, authorises or describes a message stands before its body or not at all.
 _NO_TRAILERS: Final = (
@@ -275,7 +274,9 @@ class AnswerHead(msgspec.Struct):
     encoded: bool = False
 
 
-def read_answer_head(status: int, reason: bytes, forwarded: Headers, noted: Noted) -> AnswerHead:
+def read_answer_head(  # noqa: C901 - likewise
+    status: int, reason: bytes, forwarded: Headers, noted: Noted
+) -> AnswerHead:
     """The head of an answer whose headers the connection has sorted as they came.
 
     Raises ValueError for what HTTP does not allow, or does not let us pass on.
@@ -288,15 +289,18 @@ def read_answer_head(status: int, reason: bytes, forwarded: Headers, noted: Note
     for meaning, name, value in noted:
         if meaning == b"content-length":
             head.length = int(value)
+        elif meaning == b"date":
+            forwarded.append((name, value))
+            head.dated = True
         elif meaning == b"connection":
-            named |= named_in_connection(value)
+            if value != b"keep-alive":
+                named |= named_in_connection(value)
         elif meaning == b"transfer-encoding":
             _check_chunked(value)
             head.length = CHUNKED
-        elif meaning in _PASSED_ON:
+        elif meaning == b"content-encoding":
             forwarded.append((name, value))
-            head.dated = head.dated or meaning == b"date"
-            head.encoded = head.encoded or (meaning == b"content-encoding" and value.lower() != b"identity")
+            head.encoded = head.encoded or value.lower() != b"identity"
         elif meaning == b"trailer":
             trailer.append((name, value))
     if head.length == CHUNKED:

@@ -33,7 +33,8 @@ class Load:
         self.sheds_clones = False
         self.sheds_events = False
         self._lags: deque[float] = deque([0.0] * MEASUREMENTS, MEASUREMENTS)
-        self._share = 0.0
+        self.share = 0.0
+        """Of the requests, which are refused."""
         self._owed = 0.0
 
     def measured(self, lag: float) -> None:
@@ -43,15 +44,15 @@ class Load:
         self.sheds_clones = standing >= CLONES_SECONDS
         self.sheds_events = standing >= EVENTS_SECONDS
         if standing >= REQUESTS_SECONDS:
-            self._share = min(_MOST, self._share + _MORE)
-        elif self._share:
-            self._share = max(0.0, self._share - _LESS)
+            self.share = min(_MOST, self.share + _MORE)
+        elif self.share:
+            self.share = max(0.0, self.share - _LESS)
 
     def refuses(self) -> bool:
         """Whether the next request is one of those that are refused; they are spread evenly."""
-        if not self._share:
+        if not self.share:
             return False
-        self._owed += self._share
+        self._owed += self.share
         if self._owed < 1.0:
             return False
         self._owed -= 1.0

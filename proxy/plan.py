@@ -50,14 +50,18 @@ class Plan:
         self.shadow_places = VersionPlaces.of(layout, model.name, model.shadow, "shadow") if model.shadow else None
         self.mirror_places = MirrorPlaces(layout, model.name)
         self.retries = layout.place("proxy_upstream_retries_total", model.name)
+        self.fraction = model.mirror.fraction if model.shadow else 0.0
         self.mirror_threshold = threshold(model.mirror.fraction) if model.shadow else 0
         self.capture_threshold = threshold(model.capture.fraction)
         self.captured_bytes = int(model.capture.max_bytes)
-        self._kept_captured = max(REPLAY_BYTES, self.captured_bytes)
-        self._kept_waiting = max(self._kept_captured, int(model.mirror.max_body_bytes))
+        self.kept_captured = max(REPLAY_BYTES, self.captured_bytes)
+        """How much of a body is kept for the event, and to send it again."""
+        self.kept_waiting = max(self.kept_captured, int(model.mirror.max_body_bytes))
+        """... and for the clone."""
         self.is_inference = InferenceRule(model.inference)
         """Whether a request is sampled, captured and counted, or only forwarded."""
         self._tenant_header = model.tenant.header.lower().encode() if model.tenant else None
+        self.has_tenants = model.tenant is not None
         self._tenants = {name.encode(): name for name in model.tenant.allow} if model.tenant else {}
         self._router = router
         self._versions = {version: Serving(model, version, layout, loop) for version in model.targets}
@@ -104,12 +108,6 @@ class Plan:
             yield serving.pool
         if self.shadow is not None:
             yield self.shadow
-
-    def bytes_kept(self, *, waits: bool, captured: bool) -> int:
-        """How much of an inference's body is kept: of one whose clone `waits` all that a clone may have."""
-        if waits:
-            return self._kept_waiting
-        return self._kept_captured if captured else REPLAY_BYTES
 
     def chosen(self, head: RequestHead, position: int) -> bool:
         """Whether a request at this `position` (see `sampling`) is to be cloned."""

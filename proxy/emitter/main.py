@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -25,6 +27,9 @@ from proxy.frames import FrameReader
 from proxy.layout import Layout
 from proxy.worker import Instructions
 from reference.profile import load_for
+
+YIELDS: Final = 5
+"""How far the emitter steps back for the workers where processors are scarce: requests come before events."""
 
 _log = logging.getLogger("shadowdrift.emitter")
 
@@ -91,6 +96,7 @@ async def emit(tether: Tether, stop: asyncio.Event) -> None:
     instructions = msgspec.msgpack.decode(tether.instructions, type=Instructions)
     configuration = instructions.read_configuration()
     log_to_stdout("emitter")
+    os.nice(YIELDS)
     loop = asyncio.get_running_loop()
     counters = Counters(instructions.counters, instructions.index, Layout(configuration), loop)
     budget = Budget()
