@@ -26,7 +26,7 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def machine() -> Machine:
     """This one."""
-    return Machine(_cpu(), len(os.sched_getaffinity(0)), platform.release(), platform.python_version())
+    return Machine(_cpu(), os.cpu_count() or 1, platform.release(), platform.python_version())
 
 
 def versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ from bench.measurement import DIRECT, SUBJECTS, Load, Measurement, Shadow
 from bench.pace import Paced
 from bench.payload import CATEGORIES, NUMBERS, SIZE
 from bench.peers import PERCENT
+from bench.placement import Placement
 from bench.processes import CHECKOUT
 from bench.report import Settings, results, save
 from bench.run import framed, say
@@ -43,6 +44,8 @@ class Run:
         self._options = options
         self.others: list[float] = []
         """The share of the machine that was used while we did nothing, before each round."""
+        placement = Placement()
+        placement.leave_it()
         production, shadow = Backend(folder / "production", workers=2), Backend(folder / "shadow")
         hung = StallingShadow(folder / "hung", hangs=True)
         for model in (production, shadow, hung):
@@ -63,6 +66,7 @@ class Run:
             for state, model in shadows:
                 subject = start(name, folder / f"{name}-{state}", production, model, broker)
                 stack.callback(subject.stop)
+                placement.give_it(subject.processes["worker"])
                 self._turns.append((subject, state))
 
     def measure(self) -> list[Measurement]:
