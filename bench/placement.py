@@ -1,7 +1,7 @@
 """Who runs where: the worker that is measured has a core of its own, everything else shares the others.
 
-That is how a worker is deployed, and what makes one comparable with another on a machine where load, backend, emitter and
-broker would otherwise take turns on its core.
+That is how a worker is deployed, and what makes one comparable with another on a machine where load, backend, emitter
+and broker would otherwise take turns on its core.
 """
 
 from __future__ import annotations

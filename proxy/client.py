@@ -86,7 +86,8 @@ class ClientConnection(asyncio.Protocol):
         self._pauses: set[str] = set()
         self._closing = False  # nothing more is parsed
         self._lingering_until = 0.0  # once the last answer is written: when it ends at the latest
-        self._writing_paused = False
+        self.reads_slowly = False
+        """Whether what was written has not left yet, beyond what may wait."""
         self._deadline = monotonic() + HEAD_SECONDS
         self.understands_chunks = True
 
@@ -176,7 +177,7 @@ class ClientConnection(asyncio.Protocol):
         self._answer_paused(False)
 
     def _answer_paused(self, paused: bool) -> None:
-        self._writing_paused = paused
+        self.reads_slowly = paused
         first = self._pipeline[0] if self._pipeline else None
         if isinstance(first, Exchange):
             first.pause_answer(paused)
@@ -263,11 +264,6 @@ class ClientConnection(asyncio.Protocol):
 
     # The exchange's side.
 
-    @property
-    def reads_slowly(self) -> bool:
-        """Whether what was written has not left yet, beyond what may wait."""
-        return self._writing_paused
-
     def write(self, data: bytes) -> None:
         """Send a piece of the current answer."""
         self._transport.write(data)
@@ -318,7 +314,7 @@ class ClientConnection(asyncio.Protocol):
             rest, self._behind_upgrade = self._behind_upgrade, b""
             self._plane.loop.call_soon(self.data_received, rest)
         self._deadline = self._plane.now + (HEAD_SECONDS if self._in_head else IDLE_SECONDS)
-        if not self._advancing:
+        if self._pipeline and not self._advancing:
             self._advance()
 
     def _advance(self) -> None:

@@ -40,10 +40,7 @@ class Client(Protocol):
     """The client's connection, as an exchange sees it."""
 
     understands_chunks: bool
-
-    @property
-    def reads_slowly(self) -> bool:
-        """Whether what was written has not left yet, beyond what may wait."""
+    reads_slowly: bool
 
     def write(self, data: bytes) -> None:
         """Send a piece of the answer."""
@@ -467,7 +464,7 @@ class Exchange:
         latency = monotonic() - self._started
         cells = plane.counters.cells
         cells[places.in_flight] -= 1
-        cells[places.request(status, outcome)] += 1
+        cells[places.ok if outcome == "ok" else places.request(status, outcome)] += 1
         plane.counters.observe(places.latency, latency)
         if self._answer_head is not None:
             plane.counters.observe(places.first_byte, self._first_byte - self._started)

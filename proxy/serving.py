@@ -26,6 +26,8 @@ class VersionPlaces:
     latency: int
     first_byte: int
     in_flight: int
+    ok: int
+    """Of the requests, those that were answered 2xx."""
 
     @classmethod
     def of(cls, layout: Layout, model: str, version: str, role: Role) -> VersionPlaces:
@@ -36,6 +38,7 @@ class VersionPlaces:
             layout.place("inference_latency_seconds", *labels),
             layout.place("inference_first_byte_seconds", *labels),
             layout.place("inference_in_flight", *labels),
+            layout.place("inference_requests_total", *labels, "2xx", "ok"),
         )
 
     def request(self, status: int | None, outcome: Outcome) -> int:
