@@ -22,7 +22,7 @@ import msgspec
 
 from lifecycle.process import run
 from lifecycle.tether import Tether
-from proxy.worker import work
+from proxy.traffic.worker import work
 
 VARIABLE: Final = "BENCH_PROFILE"
 SAMPLE_SECONDS: Final = 0.001

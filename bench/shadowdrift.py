@@ -19,7 +19,7 @@ from reference.command import main as profile
 from tests.support.kafka import free_ports
 
 MODEL: Final = "fraud"
-WORKER: Final = "proxy.worker"
+WORKER: Final = "proxy.traffic.worker"
 EMITTER: Final = "proxy.emitter.main"
 
 

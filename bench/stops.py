@@ -162,7 +162,7 @@ class Proxy:
 
     async def restart_worker(self, number: int) -> None:
         """SIGTERM for one worker, and its end."""
-        workers = sorted(pid for pid in _children(self._process.pid) if b"proxy.worker" in _command(pid))
+        workers = sorted(pid for pid in _children(self._process.pid) if b"proxy.traffic.worker" in _command(pid))
         victim = workers[number % len(workers)]
         os.kill(victim, signal.SIGTERM)
         while victim in _children(self._process.pid):  # noqa: ASYNC110 - another process

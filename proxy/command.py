@@ -6,7 +6,7 @@ from configuration import Configuration
 from configuration.option import load_for_part, parser
 from lifecycle.process import run
 from logs.lines import log_to_stdout
-from proxy.supervisor import Supervisor
+from proxy.supervision.supervisor import Supervisor
 
 
 def main(arguments: list[str]) -> int:

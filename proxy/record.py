@@ -6,9 +6,9 @@ from typing import Protocol
 
 from events.inference import Outcome, Role
 from proxy.frames import Captured
-from proxy.heads import AnswerHead, RequestHead
-from proxy.plan import Plan
-from proxy.serving import Serving
+from proxy.http.heads import AnswerHead, RequestHead
+from proxy.routing.plan import Plan
+from proxy.routing.serving import Serving
 
 
 class Original(Protocol):

@@ -46,3 +46,29 @@ def test_the_rule_covers_every_package() -> None:
     """A new folder has to say what it may import."""
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert packages == set(MAY_IMPORT)
+
+
+ROOMS_OF_THE_PROXY = {
+    "http": set(),
+    "routing": {"http"},
+    "shadowing": {"http", "routing"},
+    "traffic": {"http", "routing", "shadowing"},
+    "emitter": set(),
+    "supervision": {"routing"},
+}
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS_OF_THE_PROXY))
+def test_a_room_of_the_proxy_imports_only_what_stands_before_it(room: str) -> None:
+    """What a request passes first is built on what it passes later; the emitter and the supervisor stand beside."""
+    found: set[str] = set()
+    for path in (ROOT / "proxy" / room).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("proxy."):
+                found.add((node.module or "").split(".")[1])
+    assert (found & ROOMS_OF_THE_PROXY.keys()) - {room} <= ROOMS_OF_THE_PROXY[room]
+
+
+def test_every_room_of_the_proxy_is_named() -> None:
+    """A new one has to say what stands before it."""
+    assert {path.parent.name for path in (ROOT / "proxy").glob("*/__init__.py")} == set(ROOMS_OF_THE_PROXY)

@@ -24,8 +24,8 @@ from proxy.emitter.intake import Intake
 from proxy.emitter.queue import Budget, EventQueue, Queues
 from proxy.emitter.spool import Spool
 from proxy.frames import FrameReader
+from proxy.instructions import Instructions
 from proxy.layout import Layout
-from proxy.worker import Instructions
 from reference.profile import load_for
 
 YIELDS: Final = 5

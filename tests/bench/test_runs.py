@@ -31,7 +31,7 @@ def test_a_profile_names_our_own_functions(how: str) -> None:
     assert told.returncode == 0, told.stderr
     assert "µs CPU a request" in told.stdout
     assert "lost before the emitter 0" in told.stdout
-    assert "proxy/client.py" in told.stdout
+    assert "proxy/traffic/client.py" in told.stdout
 
 
 def test_a_run_measures_the_proxy_under_either_load_with_either_shadow(tmp_path: Path) -> None:

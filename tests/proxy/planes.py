@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from configuration.reading import convert
 from proxy.counters import Counters, shared_file
-from proxy.data_plane import DataPlane
 from proxy.frames import Captured, FrameReader
 from proxy.keys import Keys
 from proxy.layout import DROP_REASONS, FAIL_REASONS, LOSS_REASONS, Layout
+from proxy.traffic.data_plane import DataPlane
 from tests.support.waiting import until
 
 KEYS = Keys("k1", "5e" * 32)

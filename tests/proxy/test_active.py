@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from configuration import Model, Target
 from configuration.reading import convert
-from proxy.active import Active, Order
-from proxy.active_file import ActiveFileWatch
-from proxy.probe import Probes
+from proxy.routing.active import Active, Order
+from proxy.routing.active_file import ActiveFileWatch
+from proxy.routing.probe import Probes
 from tests.proxy.planes import document
 from tests.proxy.trees import Tree, configured, tree
 from tests.support.backend import Backend, Call, answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from configuration.target import Breaker as Settings
 from configuration.units import Duration
-from proxy.breaker import Breaker
+from proxy.routing.breaker import Breaker
 
 
 def breaker(calls: int = 4, failures: int = 2, open_for: float = 5.0) -> Breaker:

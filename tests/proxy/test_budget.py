@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.budget import Budget
-from proxy.ledger import Ledger
+from proxy.shadowing.budget import Budget
+from proxy.shadowing.ledger import Ledger
 
 NOON = 20_000 * 86_400 + 43_200.0
 DATE = "2024-10-04"

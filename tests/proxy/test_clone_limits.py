@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import proxy.mirror
+import proxy.shadowing.mirror
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane, document, serving
 from tests.support.backend import Backend, Call, answers, hang
@@ -156,7 +156,7 @@ async def test_a_stop_is_no_failure_of_the_shadow(serve: Serve, shadow: Backend)
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """100 kB for all clones."""
-    monkeypatch.setattr(proxy.mirror, "MAX_HELD_BYTES", 100_000)
+    monkeypatch.setattr(proxy.shadowing.mirror, "MAX_HELD_BYTES", 100_000)
 
 
 @pytest.mark.usefixtures("little_memory")

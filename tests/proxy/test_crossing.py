@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.crossing import ACCEPT_SECONDS, READ_SECONDS, SHOW_SECONDS, Crossing
+from proxy.supervision.crossing import ACCEPT_SECONDS, READ_SECONDS, SHOW_SECONDS, Crossing
 from tests.proxy.test_totals import LABELS, House, Part, check_laws
 
 

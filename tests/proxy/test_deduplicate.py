@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.deduplicate import Recent, fingerprint
+from proxy.shadowing.deduplicate import Recent, fingerprint
 
 
 def test_it_is_known_until_its_time_is_over() -> None:

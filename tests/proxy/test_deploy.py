@@ -150,7 +150,7 @@ async def test_a_worker_that_is_started_anew_serves_what_is_in_force(
         await until(lambda: shows(running, "inference_traffic_ratio", 1, version="v1"))
         await until(lambda: _answer(running, b'{"prediction": 2}'), tolerating=(OSError,))
         asked = len(production.calls)
-        [worker] = [pid for pid in running.children() if "proxy.worker" in command(pid)]
+        [worker] = [pid for pid in running.children() if "proxy.traffic.worker" in command(pid)]
         os.kill(worker, signal.SIGKILL)
         await until(lambda: worker not in running.children(), what="the worker's end")
         for _ in range(20):

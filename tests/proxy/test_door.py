@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from proxy.door import Door, clients_that_fit
+from proxy.traffic.door import Door, clients_that_fit
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane
 from tests.support.raw_client import connected, request

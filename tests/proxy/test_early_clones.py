@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import proxy.mirror
+import proxy.shadowing.mirror
 from tests.proxy.conftest import Serve
 from tests.support.backend import Backend, Call, answers, hang
 from tests.support.raw_client import connected, request
@@ -168,7 +168,7 @@ async def test_a_fault_of_our_own_in_it_does_not_reach_the_client(
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of our own")
 
-    monkeypatch.setattr(proxy.mirror.Mirror, "leave", broken)
+    monkeypatch.setattr(proxy.shadowing.mirror.Mirror, "leave", broken)
     monkeypatch.setattr(plane, "check_laws", lambda: None)  # a fault in the middle of counting breaks them
     async with connected(plane.port) as client:
         for _ in range(3):

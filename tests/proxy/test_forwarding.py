@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from proxy.upstream import UpstreamConnection
+from proxy.http.upstream import UpstreamConnection
 from tests.proxy.conftest import Serve
 from tests.support.backend import Backend, Call, answer_bytes, answers, chunked, echo, sends
 from tests.support.hostile import Visit, hostile

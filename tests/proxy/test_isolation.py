@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import proxy.pool
+import proxy.http.pool
 from tests.proxy.planes import Plane, document
 from tests.support.backend import Backend, answer_bytes, chunked, echo
 from tests.support.hostile import Treatment, Visit, connections_to, deaf, hostile
@@ -218,7 +218,7 @@ async def test_production_is_as_if_there_were_no_shadow(
     production: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, after: str
 ) -> None:
     """Every answer is production's, byte for byte; laws and cap hold at every turn; nothing is left open or held."""
-    monkeypatch.setattr(proxy.pool, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(proxy.http.pool, "IDLE_SECONDS", 0.1)
     production.script = echo
     async with running(fault, production, tmp_path, after) as run:
         plane = run.plane

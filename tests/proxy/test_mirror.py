@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import proxy.mirror
+import proxy.shadowing.mirror
 from proxy.sampling import Sampler, threshold
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import KEYS, Plane
@@ -341,7 +341,7 @@ async def test_a_fault_of_our_own_beside_the_request_does_not_reach_the_client(
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of our own")
 
-    monkeypatch.setattr(proxy.mirror.Mirror, "settle", broken)
+    monkeypatch.setattr(proxy.shadowing.mirror.Mirror, "settle", broken)
     monkeypatch.setattr(plane, "check_laws", lambda: None)  # a fault in the middle of counting breaks them
     async with connected(plane.port) as client:
         await client.send(request() * 2)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import proxy.names
-import proxy.pool
-from proxy.names import Names
+import proxy.http.names
+import proxy.http.pool
+from proxy.http.names import Names
 from tests.proxy.planes import document, serving
 from tests.support.backend import Backend
 from tests.support.raw_client import connected, request
@@ -45,7 +45,7 @@ class Directory:
 def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Directory]:
     """The name server, which at the end lets every thread go."""
     made = Directory()
-    monkeypatch.setattr(proxy.names, "getaddrinfo", made.getaddrinfo)
+    monkeypatch.setattr(proxy.http.names, "getaddrinfo", made.getaddrinfo)
     yield made
     made.speaks.set()
 
@@ -54,7 +54,7 @@ async def test_a_shadow_whose_name_nobody_answers_for_holds_up_no_connect(
     production: Backend, tmp_path: Path, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many clones wait for it: production gets its connections, each of them made anew."""
-    monkeypatch.setattr(proxy.pool, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(proxy.http.pool, "IDLE_SECONDS", 0.0)
     directory.known = {"production.example": ["127.0.0.1"]}
     url = f"http://production.example:{production.port}"
     mirror = {"fraction": 1, "timeout": 0.3, "max_in_flight": 50}

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections import Counter
 
-from proxy.addresses import FIRST_AWAY_SECONDS, LONGEST_AWAY_SECONDS, Addresses
+from proxy.http.addresses import FIRST_AWAY_SECONDS, LONGEST_AWAY_SECONDS, Addresses
 from tests.proxy.conftest import Serve
 from tests.support.backend import Backend, Call, answers, backend
 from tests.support.raw_client import connected, request

@@ -13,7 +13,7 @@ from configuration.files import check_files
 from configuration.probing import Expectation, RecordedRequest
 from configuration.reading import convert
 from lifecycle.refusal import Refusal
-from proxy.probe import Probes
+from proxy.routing.probe import Probes
 from tests.proxy.planes import document
 from tests.proxy.test_pool import free_port
 from tests.proxy.trees import configured, tree

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.routing.serving import Shares
 from proxy.sampling import WHOLE, Sampler
-from proxy.serving import Shares
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import KEYS, Plane
 from tests.support.backend import Backend, Call, answers

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configuration.reading import convert
-from proxy.heads import RequestHead
+from proxy.http.heads import RequestHead
 from proxy.layout import Layout
-from proxy.plan import Plan
+from proxy.routing.plan import Plan
+from proxy.routing.serving import Shares
 from proxy.sampling import Sampler, threshold
-from proxy.serving import Shares
 from tests.proxy.planes import KEYS, document
 
 IDS = 100_000

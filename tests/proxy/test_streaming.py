@@ -55,7 +55,7 @@ async def test_a_body_of_any_size_passes_in_flat_memory(production: Backend, sha
     """Up and down, with capture on and a clone wanted: the worker stays below 100 MiB."""
     production.script = swallows_and_pours
     async with tree(configured(production, shadow, mirror={"fraction": 1}), tmp_path) as running:
-        [worker] = [pid for pid in running.children() if "proxy.worker" in command(pid)]
+        [worker] = [pid for pid in running.children() if "proxy.traffic.worker" in command(pid)]
         async with connected(running.port) as client:
             await client.send(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE)
             for _ in range(SIZE // len(BLOCK)):

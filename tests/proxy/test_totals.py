@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from configuration.reading import convert
 from proxy.counters import Counters, SharedCounters, shared_file
 from proxy.layout import Layout, worker_slots
-from proxy.totals import Numbers, Process, Totals
+from proxy.supervision.totals import Numbers, Process, Totals
 from tests.proxy.planes import document
 
 LABELS = ("fraud", "production")

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-import proxy.tunnel
+import proxy.traffic.tunnel
 from tests.proxy.conftest import Serve
 from tests.support.backend import Backend, Call, echo, hang, sends
 from tests.support.raw_client import Client, connected, request
@@ -113,7 +113,7 @@ async def test_a_silent_tunnel_ends_by_a_deadline(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a client that went away without a word would hold two descriptors for ever."""
-    monkeypatch.setattr(proxy.tunnel, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.tunnel, "IDLE_SECONDS", 0.2)
     plane = await serve()
     production.script = switches
     async with connected(plane.port) as client:
@@ -218,8 +218,8 @@ async def test_a_tunnel_whose_end_nobody_takes_is_cut(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that reads nothing would hold its descriptor, and what was meant for it, for ever."""
-    monkeypatch.setattr(proxy.tunnel, "IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(proxy.tunnel, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.tunnel, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.tunnel, "FLUSH_SECONDS", 0.2)
     plane = await serve()
 
     async def pours(call: Call) -> None:

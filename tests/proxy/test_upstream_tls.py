@@ -19,7 +19,7 @@ from configuration.files import check_files
 from configuration.reading import convert
 from lifecycle.refusal import Refusal
 from proxy import pool
-from proxy.probe import Probes
+from proxy.routing.probe import Probes
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane, document
 from tests.support.backend import Backend, answers, backend, echo

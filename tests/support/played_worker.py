@@ -23,9 +23,9 @@ from events.ids import new_id
 from lifecycle.tether import Child
 from proxy.counters import SharedCounters, shared_file
 from proxy.frames import Captured, encode_hello
+from proxy.instructions import Instructions
 from proxy.keys import Keys
 from proxy.layout import LOSS_REASONS, Layout
-from proxy.worker import Instructions
 from reference.columns import column_of
 from reference.profile import Binning, Profile, save
 

@@ -7,9 +7,9 @@ from http import HTTPStatus
 
 from configuration import Model
 from configuration.files import fixed_body
-from proxy.heads import AnswerHead
+from proxy.http.heads import AnswerHead
 from proxy.layout import FALLBACK_REASONS, FallbackReason, Layout
-from proxy.serving import Serving
+from proxy.routing.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)

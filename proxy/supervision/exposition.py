@@ -10,10 +10,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from configuration import Configuration
-from proxy.active import Active
 from proxy.counters import buckets
 from proxy.layout import FAMILIES, LATENCY_EDGES, Family, Key
-from proxy.totals import PARTS, Totals
+from proxy.routing.active import Active
+from proxy.supervision.totals import PARTS, Totals
 
 
 class ProxyMetrics(Collector):

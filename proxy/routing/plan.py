@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from configuration import Configuration, Inference, Model
-from proxy.fallback import Fallback
-from proxy.heads import RefusedError, RequestHead
+from proxy.http.heads import RefusedError, RequestHead
+from proxy.http.pool import Pool
 from proxy.layout import DROP_REASONS, FAIL_REASONS, FallbackReason, Layout
-from proxy.pool import Pool
+from proxy.routing.fallback import Fallback
+from proxy.routing.serving import Serving, Shares, VersionPlaces
 from proxy.sampling import Sampler, threshold
-from proxy.serving import Serving, Shares, VersionPlaces
 
 _REMEMBERED_PATHS: Final = 4096
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from proxy.plane import Plane
-from proxy.upstream import UpstreamConnection
+from proxy.http.upstream import UpstreamConnection
+from proxy.traffic.plane import Plane
 
 IDLE_SECONDS: Final = 600.0
 """How long both sides may be silent; WebSocket's own pings come far more often."""

@@ -9,10 +9,10 @@ from typing import Final
 
 from configuration import Model
 from events.inference import OUTCOMES, Outcome, Role
-from proxy.breaker import Breaker
 from proxy.counters import Counters
+from proxy.http.pool import Pool
 from proxy.layout import STATUS_CLASSES, Layout
-from proxy.pool import Pool
+from proxy.routing.breaker import Breaker
 from proxy.sampling import WHOLE
 
 _OUTCOME_INDEX: Final = {outcome: index for index, outcome in enumerate(OUTCOMES)}

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from proxy.breaker import Breaker
-from proxy.budget import Budget
 from proxy.capture import Capture
 from proxy.counters import Counters
-from proxy.deduplicate import Recent, fingerprint
-from proxy.heads import Headers, RequestHead
-from proxy.held import Held
-from proxy.plan import Plan
+from proxy.http.heads import Headers, RequestHead
+from proxy.routing.breaker import Breaker
+from proxy.routing.plan import Plan
+from proxy.shadowing.budget import Budget
+from proxy.shadowing.deduplicate import Recent, fingerprint
+from proxy.shadowing.held import Held
 
 if TYPE_CHECKING:
-    from proxy.clone import Clone
+    from proxy.shadowing.clone import Clone
 
 _PASSED_ON: Final = frozenset(
     {b"content-type", b"content-encoding", b"content-language", b"accept", b"traceparent", b"tracestate"}

@@ -10,9 +10,9 @@ from typing import Final
 
 from configuration import Target, TargetTls
 from configuration.certificates import client_context
-from proxy.addresses import Address, Addresses
-from proxy.names import Names
-from proxy.upstream import Caller, UpstreamConnection
+from proxy.http.addresses import Address, Addresses
+from proxy.http.names import Names
+from proxy.http.upstream import Caller, UpstreamConnection
 
 IDLE_SECONDS: Final = 4.0
 """How long a connection may wait for its next request: uvicorn closes its idle ones after 5 s."""

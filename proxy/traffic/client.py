@@ -13,12 +13,12 @@ from typing import Final
 
 import httptools
 
-from proxy.exchange import Exchange
-from proxy.heads import REQUEST_NAMES, Headers, Noted, RefusedError, RequestHead, read_request_head
-from proxy.plane import Plane
-from proxy.tunnel import Tunnel
-from proxy.upstream import UpstreamConnection
-from proxy.wire import error_bytes, request_bytes
+from proxy.http.heads import REQUEST_NAMES, Headers, Noted, RefusedError, RequestHead, read_request_head
+from proxy.http.upstream import UpstreamConnection
+from proxy.http.wire import error_bytes, request_bytes
+from proxy.traffic.exchange import Exchange
+from proxy.traffic.plane import Plane
+from proxy.traffic.tunnel import Tunnel
 
 HEAD_SECONDS: Final = 10.0
 """How long a request's head may take from its first byte."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from proxy.counters import SharedCounters
 from proxy.layout import Key
-from proxy.totals import Totals
+from proxy.supervision.totals import Totals
 
 ACCEPT_SECONDS: Final = 1.0
 """How long a new emitter may take to accept the streams that waited for it."""

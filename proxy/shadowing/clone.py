@@ -7,11 +7,11 @@ from time import monotonic
 from typing import Final
 
 from events.inference import Outcome
-from proxy.heads import AnswerHead
+from proxy.http.heads import AnswerHead
+from proxy.http.upstream import Failure, UpstreamConnection
+from proxy.http.wire import request_bytes
 from proxy.record import Original, captured
-from proxy.shadow import Shadow
-from proxy.upstream import Failure, UpstreamConnection
-from proxy.wire import request_bytes
+from proxy.shadowing.shadow import Shadow
 
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 """How much of a shadow's answer is read; an endless one is cut here, or by its deadline."""

@@ -8,10 +8,10 @@ from time import monotonic
 from typing import Final
 
 from configuration import Configuration
-from proxy.client import ClientConnection
 from proxy.counters import Counters
 from proxy.keys import Keys
-from proxy.plane import Plane
+from proxy.traffic.client import ClientConnection
+from proxy.traffic.plane import Plane
 
 SWEEP_SECONDS: Final = 0.1
 """How often deadlines are looked at: one timer for all costs less than one each."""

@@ -18,12 +18,12 @@ from configuration.brokers import brokers_of
 from configuration.files import check_files
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
-from proxy.exposition import ProxyMetrics
-from proxy.generation import Generation
 from proxy.keys import Keys, load_or_make
 from proxy.listeners import Listeners
-from proxy.routing import Routing
-from proxy.totals import Totals
+from proxy.routing.orders import Routing
+from proxy.supervision.exposition import ProxyMetrics
+from proxy.supervision.generation import Generation
+from proxy.supervision.totals import Totals
 from reference.profile import load_for
 
 _log = logging.getLogger("shadowdrift.proxy")

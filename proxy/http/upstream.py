@@ -7,8 +7,8 @@ from typing import Final, Literal, Protocol
 
 import httptools
 
-from proxy.addresses import Address
-from proxy.heads import ANSWER_NAMES, CHUNKED, AnswerHead, Headers, Noted, read_answer_head
+from proxy.http.addresses import Address
+from proxy.http.heads import ANSWER_NAMES, CHUNKED, AnswerHead, Headers, Noted, read_answer_head
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 

@@ -16,15 +16,15 @@ import msgspec
 from configuration import Configuration, resolved_document
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Child
-from proxy.active import Active
 from proxy.counters import SharedCounters, shared_file
-from proxy.crossing import Crossing
-from proxy.keeper import Keeper, Member
+from proxy.instructions import Instructions
 from proxy.keys import Keys
 from proxy.layout import Layout, worker_slots
 from proxy.listeners import Listeners
-from proxy.totals import Part, Process, Totals
-from proxy.worker import Instructions
+from proxy.routing.active import Active
+from proxy.supervision.crossing import Crossing
+from proxy.supervision.keeper import Keeper, Member
+from proxy.supervision.totals import Part, Process, Totals
 
 START_SECONDS: Final = 30.0
 """How long a process may take until it serves."""
@@ -38,7 +38,7 @@ SETTLE_SECONDS: Final = 2.0
 SLOT_SECONDS: Final = 5.0
 """How long a new worker waits for a slot before the emitter, which should read dead workers out, is taken for stuck."""
 
-_MODULES: Final[dict[Part, str]] = {"worker": "proxy.worker", "emitter": "proxy.emitter.main"}
+_MODULES: Final[dict[Part, str]] = {"worker": "proxy.traffic.worker", "emitter": "proxy.emitter.main"}
 _QUICK_LOOK: Final = 0.02
 _LOOK: Final = 0.2
 

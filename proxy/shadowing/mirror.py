@@ -9,13 +9,13 @@ from pathlib import Path
 from configuration.model import MAX_HELD_BYTES
 from events.inference import Outcome
 from proxy.capture import Capture
-from proxy.clone import Clone
 from proxy.counters import Counters
-from proxy.held import Held
 from proxy.overload import Load
-from proxy.plan import Plan
 from proxy.record import Original, captured
-from proxy.shadow import Shadow
+from proxy.routing.plan import Plan
+from proxy.shadowing.clone import Clone
+from proxy.shadowing.held import Held
+from proxy.shadowing.shadow import Shadow
 
 
 class Candidate:

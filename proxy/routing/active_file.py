@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from proxy.active import Active, Order
-from proxy.probe import Probes
+from proxy.routing.active import Active, Order
+from proxy.routing.probe import Probes
 
 LOOK_SECONDS: Final = 0.2
 MAX_BYTES: Final = 1024 * 1024

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from configuration import Configuration
 from lifecycle.refusal import Refusal
-from proxy.active import FILE, Active
-from proxy.active_file import ActiveFileWatch
-from proxy.probe import Probes
+from proxy.routing.active import FILE, Active
+from proxy.routing.active_file import ActiveFileWatch
+from proxy.routing.probe import Probes
 
 READY_SECONDS: Final = 0.5
 """How long to wait before a version that could not serve is asked again."""

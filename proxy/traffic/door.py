@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from proxy.client import ClientConnection
-from proxy.data_plane import DataPlane
+from proxy.traffic.client import ClientConnection
+from proxy.traffic.data_plane import DataPlane
 
 AT_ONCE: Final = 64
 """How many are taken in one turn of the event loop, so that requests under way go on."""

@@ -11,38 +11,18 @@ from typing import Any, Final
 
 import msgspec
 
-from configuration import Configuration, convert_resolved
 from lifecycle.process import run
 from lifecycle.tether import Tether
 from logs.lines import log_to_stdout
 from proxy.counters import Counters
-from proxy.data_plane import DataPlane
-from proxy.door import Door, clients_that_fit
-from proxy.keys import Keys
+from proxy.instructions import Instructions
 from proxy.layout import Layout
 from proxy.listeners import HANDSHAKE_SECONDS, quieted
+from proxy.traffic.data_plane import DataPlane
+from proxy.traffic.door import Door, clients_that_fit
 
 SUCCESSION_SECONDS: Final = 5.0
 """How long a worker that is asked to end goes on accepting until its successor does."""
-
-
-class Instructions(msgspec.Struct, frozen=True):
-    """What the supervisor hands to a worker and to the emitter."""
-
-    configuration: str
-    keys: Keys
-    index: int
-    """The slot of the shared counters, and the name under which the emitter counts this worker's events."""
-    listener: int
-    counters: int
-    emitter_path: str
-    emitter_link: int = 1
-    active: dict[str, Any] = {}
-    """Who serves each model, as `Active.told` has it."""
-
-    def read_configuration(self) -> Configuration:
-        """The configuration the supervisor has read."""
-        return convert_resolved(self.configuration)
 
 
 class Orders:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from proxy.ledger import Ledger
+from proxy.shadowing.ledger import Ledger
 
 _SHARE: Final = 32
 """A loan is one part in so many of what is left, and at least one clone: so a worker that has little to do holds little

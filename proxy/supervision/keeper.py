@@ -14,7 +14,7 @@ from typing import Any
 from lifecycle.backoff import Backoff
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Child
-from proxy.totals import Part, Process
+from proxy.supervision.totals import Part, Process
 
 _log = logging.getLogger("shadowdrift.proxy")
 

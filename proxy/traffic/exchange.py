@@ -7,16 +7,16 @@ from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
-from proxy.fallback import FixedAnswer
-from proxy.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
+from proxy.http.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
+from proxy.http.upstream import Failure, UpstreamConnection
+from proxy.http.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
 from proxy.layout import FallbackReason
-from proxy.mirror import Candidate
-from proxy.plan import REPLAY_BYTES, Plan
-from proxy.plane import Plane
 from proxy.record import captured
-from proxy.shadow import CLONE_MARK
-from proxy.upstream import Failure, UpstreamConnection
-from proxy.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
+from proxy.routing.fallback import FixedAnswer
+from proxy.routing.plan import REPLAY_BYTES, Plan
+from proxy.shadowing.mirror import Candidate
+from proxy.shadowing.shadow import CLONE_MARK
+from proxy.traffic.plane import Plane
 
 UNSENT_BYTES: Final = 64 * 1024
 """How much of a body may wait for a connection before the client is paused."""

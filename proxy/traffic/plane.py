@@ -13,10 +13,10 @@ from proxy.capture import Capture
 from proxy.counters import Counters
 from proxy.keys import Keys
 from proxy.layout import REFUSALS
-from proxy.mirror import Mirror
 from proxy.overload import Load
-from proxy.plan import Plans
+from proxy.routing.plan import Plans
 from proxy.sampling import Sampler
+from proxy.shadowing.mirror import Mirror
 
 
 class Connected(Protocol):
