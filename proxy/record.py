@@ -6,7 +6,8 @@ from typing import Protocol
 
 from events.inference import Outcome, Role
 from proxy.frames import Captured
-from proxy.http.heads import AnswerHead, RequestHead
+from proxy.http.answer import AnswerHead
+from proxy.http.request import RequestHead
 from proxy.routing.plan import Plan
 from proxy.routing.serving import Serving
 

@@ -8,7 +8,8 @@ from typing import Final, Literal, Protocol
 import httptools
 
 from proxy.http.addresses import Address
-from proxy.http.heads import ANSWER_NAMES, CHUNKED, AnswerHead, Headers, Noted, read_answer_head
+from proxy.http.answer import AnswerHead, read_answer_head
+from proxy.http.headers import ANSWER_NAMES, CHUNKED, Headers, Noted
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 

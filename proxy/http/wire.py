@@ -8,7 +8,8 @@ from http import HTTPStatus
 from time import time
 from typing import Final
 
-from proxy.http.heads import CHUNKED, AnswerHead, Headers
+from proxy.http.answer import AnswerHead
+from proxy.http.headers import CHUNKED, Headers
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"

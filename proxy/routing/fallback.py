@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from configuration import Model
 from configuration.files import fixed_body
-from proxy.http.heads import AnswerHead
+from proxy.http.answer import AnswerHead
 from proxy.layout import FALLBACK_REASONS, FallbackReason, Layout
 from proxy.routing.serving import Serving
 

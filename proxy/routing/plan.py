@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from configuration import Configuration, Inference, Model
-from proxy.http.heads import RefusedError, RequestHead
+from proxy.http.headers import RefusedError
 from proxy.http.pool import Pool
+from proxy.http.request import RequestHead
 from proxy.layout import DROP_REASONS, FAIL_REASONS, FallbackReason, Layout
 from proxy.routing.fallback import Fallback
 from proxy.routing.serving import Serving, Shares, VersionPlaces
 from proxy.sampling import Sampler, threshold
 
 _REMEMBERED_PATHS: Final = 4096
+_LONGEST_PATH: Final = 256
 
 REPLAY_BYTES: Final = 64 * 1024
 """How much of a body is kept to send it again on a fresh connection."""
@@ -149,7 +151,7 @@ class InferenceRule:
         known = self._remembered.get(path)
         if known is None:
             known = self._pattern.fullmatch(path) is not None
-            if len(self._remembered) < _REMEMBERED_PATHS:  # a client can make up any number of paths
+            if len(path) <= _LONGEST_PATH and len(self._remembered) < _REMEMBERED_PATHS:  # a client can make up any
                 self._remembered[path] = known
         return known
 

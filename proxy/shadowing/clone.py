@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final
 
 from events.inference import Outcome
-from proxy.http.heads import AnswerHead
+from proxy.http.answer import AnswerHead
 from proxy.http.upstream import Failure, UpstreamConnection
 from proxy.http.wire import request_bytes
 from proxy.record import Original, captured

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from proxy.capture import Capture
 from proxy.counters import Counters
-from proxy.http.heads import Headers, RequestHead
+from proxy.http.headers import Headers
+from proxy.http.request import RequestHead
 from proxy.routing.breaker import Breaker
 from proxy.routing.plan import Plan
 from proxy.shadowing.budget import Budget

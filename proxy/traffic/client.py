@@ -13,7 +13,8 @@ from typing import Final
 
 import httptools
 
-from proxy.http.heads import REQUEST_NAMES, Headers, Noted, RefusedError, RequestHead, read_request_head
+from proxy.http.headers import REQUEST_NAMES, Headers, Noted, RefusedError
+from proxy.http.request import RequestHead, read_request_head
 from proxy.http.upstream import UpstreamConnection
 from proxy.http.wire import error_bytes, request_bytes
 from proxy.traffic.exchange import Exchange

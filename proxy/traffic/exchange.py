@@ -7,7 +7,9 @@ from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
-from proxy.http.heads import CHUNKED, AnswerHead, Headers, RequestHead, may_trail
+from proxy.http.answer import AnswerHead
+from proxy.http.headers import CHUNKED, Headers, may_trail
+from proxy.http.request import RequestHead
 from proxy.http.upstream import Failure, UpstreamConnection
 from proxy.http.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
 from proxy.layout import FallbackReason

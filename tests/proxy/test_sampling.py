@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configuration.reading import convert
-from proxy.http.heads import RequestHead
+from proxy.http.request import RequestHead
 from proxy.layout import Layout
 from proxy.routing.plan import Plan
 from proxy.routing.serving import Shares
