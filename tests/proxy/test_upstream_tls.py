@@ -18,7 +18,7 @@ import trustme
 from configuration.files import check_files
 from configuration.reading import convert
 from lifecycle.refusal import Refusal
-from proxy import pool
+from proxy.http import pool
 from proxy.routing.probe import Probes
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane, document
