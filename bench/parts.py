@@ -6,7 +6,6 @@ cannot be had is told in one line each, with what to do.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,11 +16,6 @@ from typing import Final
 from bench.peers import ENVOY_LOCK, envoy_folder, envoy_program, envoy_version
 from tests.support import real_parts
 from tests.support.real_parts import LeftOutError, say
-
-
-def have_wrk() -> None:
-    """The load."""
-    real_parts.have_package("wrk", "wrk", lambda: None if shutil.which("wrk") else "no wrk on the PATH")
 
 
 def have_envoy() -> None:
@@ -53,7 +47,7 @@ def have_envoy() -> None:
 PARTS: Final[dict[str, tuple[Callable[[], None], ...]]] = {
     "Apache Kafka": (real_parts.have_java, real_parts.have_kafka),
     "nginx": (real_parts.have_nginx,),
-    "wrk": (have_wrk,),
+    "wrk": (real_parts.have_wrk,),
     "Envoy": (have_envoy,),
 }
 

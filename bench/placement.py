@@ -18,12 +18,17 @@ class Placement:
     def __init__(self) -> None:
         cores = sorted(os.sched_getaffinity(0))
         self.apart = len(cores) > 1
+        self._all = set(cores)
         self._own = {cores[0]}
         self._others = set(cores[1:]) or self._own
 
     def leave_it(self) -> None:
         """Keep off the core that is set apart; so does every process that is started from now on."""
         os.sched_setaffinity(0, self._others)
+
+    def come_back(self) -> None:
+        """Run anywhere again."""
+        os.sched_setaffinity(0, self._all)
 
     def give_it(self, pids: Iterable[int]) -> None:
         """Let these processes, all their threads, run there and nowhere else."""

@@ -46,6 +46,7 @@ class Run:
         """The share of the machine that was used while we did nothing, before each round."""
         placement = Placement()
         placement.leave_it()
+        stack.callback(placement.come_back)
         production, shadow = Backend(folder / "production", workers=2), Backend(folder / "shadow")
         hung = StallingShadow(folder / "hung", hangs=True)
         for model in (production, shadow, hung):

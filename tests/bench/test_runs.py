@@ -1,7 +1,6 @@
 """The measurements themselves, as short as they go: every part of ours is real, and what they tell is plausible."""
 
 import argparse
-import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -13,14 +12,14 @@ from bench.measurement import OURS
 from bench.proxy import Run
 from tests.conftest import real_kafka_or_skip
 from tests.support.nginx import missing
+from tests.support.real_parts import no_wrk
 from tests.support.required import require
 
 
 @pytest.fixture(autouse=True)
 def _parts_are_here() -> None:
     require("nginx", missing())
-    if shutil.which("wrk") is None:
-        pytest.skip("no wrk: `make bench-proxy` installs it as root")
+    require("wrk", no_wrk())
 
 
 @pytest.mark.parametrize("how", ["samples", "calls"])

@@ -41,6 +41,7 @@ def main() -> int:
         ("Prometheus", (have_prometheus,)),
         ("Alertmanager", (have_alertmanager,)),
         ("nginx", (have_nginx,)),
+        ("wrk", (have_wrk,)),
     )
     left_out = False
     for name, steps in parts:
@@ -66,6 +67,16 @@ def have_alertmanager() -> None:
 def have_nginx() -> None:
     """nginx, likewise."""
     have_package("nginx", "nginx-light", nginx.missing)
+
+
+def have_wrk() -> None:
+    """The load of the measurements, likewise."""
+    have_package("wrk", "wrk", no_wrk)
+
+
+def no_wrk() -> str | None:
+    """Why there is none."""
+    return None if shutil.which("wrk") else "no wrk on the PATH; `make test` installs Debian's as root"
 
 
 def have_package(what: str, package: str, missing: Callable[[], str | None]) -> None:
