@@ -1,4 +1,8 @@
-"""One request on its way to production, and the answer back; what is done afterwards is `mirror`'s and `capture`'s."""
+"""One request on its way to production, and the answer back; what is done afterwards is `mirror`'s and `capture`'s.
+
+Longer than other modules, because it is one state machine: what the client does, what production does, and what time
+does may come in any order, and each has to know how far the others are.
+"""
 
 from __future__ import annotations
 
