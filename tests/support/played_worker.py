@@ -45,13 +45,15 @@ class PlayedWorker:
         _write_reference(folder / "reference.json")
         self.configuration = convert(_document(servers, proxy), folder, "bench")
         self.layout = Layout(self.configuration)
-        self._descriptor = shared_file(2, self.layout)
-        self._shared = SharedCounters(self._descriptor, 2, self.layout)
+        self._descriptor: int | None = None
+        self._shared: SharedCounters | None = None
         self._child: Child | None = None
         self._worker: asyncio.StreamWriter | None = None
 
     async def start(self) -> None:
-        """Start the emitter and connect as worker 0."""
+        """Start the emitter and connect as worker 0. Its counters begin at 0, as those of every process do."""
+        self._begin_counters()
+        assert self._descriptor is not None
         path = str(self.folder / "e.sock")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108 - an asynchronous function may not use a Path for it
@@ -116,7 +118,8 @@ class PlayedWorker:
         await self._worker.drain()
 
     def total(self, family: str) -> int:
-        """A family's sum."""
+        """A family's sum, in this life of the emitter."""
+        assert self._shared is not None
         numbers = self._shared.read(1)
         return sum(numbers[place] for _, place in self.layout.series(family))
 
@@ -129,12 +132,19 @@ class PlayedWorker:
             await asyncio.sleep(0.005)
 
     def losses(self) -> dict[str, int]:
-        """Events lost, by reason."""
+        """Events lost in this life, by reason."""
+        assert self._shared is not None
         numbers = self._shared.read(1)
         found = dict.fromkeys(LOSS_REASONS, 0)
         for (_, _, reason), place in self.layout.series("events_lost_total"):
             found[reason] += numbers[place]
         return {reason: count for reason, count in found.items() if count}
+
+    def _begin_counters(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = shared_file(2, self.layout)
+        self._shared = SharedCounters(self._descriptor, 2, self.layout)
 
     def cpu_seconds(self) -> float:
         """What the emitter has used, in all its threads."""
