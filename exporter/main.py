@@ -10,11 +10,11 @@ import time
 from admin.server import AdminServer
 from configuration.brokers import brokers_of
 from configuration.sections import Configuration
-from exporter.collect import Collector
-from exporter.consume import Consumer
-from exporter.intake import Intake
-from exporter.models import Measured, measured_models
-from exporter.outbox import Outbox
+from exporter.reading.consume import Consumer
+from exporter.reading.intake import Intake
+from exporter.reading.outbox import Outbox
+from exporter.showing.collect import Collector
+from exporter.windows.models import Measured, measured_models
 from lifecycle.tether import Tether
 from reference.profile import load_for
 

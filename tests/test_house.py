@@ -48,27 +48,37 @@ def test_the_rule_covers_every_package() -> None:
     assert packages == set(MAY_IMPORT)
 
 
-ROOMS_OF_THE_PROXY = {
-    "http": set(),
-    "routing": {"http"},
-    "shadowing": {"http", "routing"},
-    "traffic": {"http", "routing", "shadowing"},
-    "emitter": set(),
-    "supervision": {"routing"},
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "proxy": {
+        "http": set(),
+        "routing": {"http"},
+        "shadowing": {"http", "routing"},
+        "traffic": {"http", "routing", "shadowing"},
+        "emitter": set(),
+        "supervision": {"routing"},
+    },
+    "exporter": {
+        "statistics": set(),
+        "windows": {"statistics"},
+        "reading": {"windows"},
+        "showing": {"reading", "statistics", "windows"},
+    },
 }
+"""What stands before a room: it may import that, what lies in its package's own folder, and the leaves."""
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS_OF_THE_PROXY))
-def test_a_room_of_the_proxy_imports_only_what_stands_before_it(room: str) -> None:
-    """What a request passes first is built on what it passes later; the emitter and the supervisor stand beside."""
-    found: set[str] = set()
-    for path in (ROOT / "proxy" / room).glob("*.py"):
+@pytest.mark.parametrize(("package", "room"), [(package, room) for package, rooms in ROOMS.items() for room in rooms])
+def test_a_room_imports_only_what_stands_before_it(package: str, room: str) -> None:
+    """What a request or an event passes first is built on what it passes later, or the other way round, never both."""
+    rooms, found = ROOMS[package], set[str]()
+    for path in (ROOT / package / room).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("proxy."):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
                 found.add((node.module or "").split(".")[1])
-    assert (found & ROOMS_OF_THE_PROXY.keys()) - {room} <= ROOMS_OF_THE_PROXY[room]
+    assert (found & rooms.keys()) - {room} <= rooms[room]
 
 
-def test_every_room_of_the_proxy_is_named() -> None:
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_is_named(package: str) -> None:
     """A new one has to say what stands before it."""
-    assert {path.parent.name for path in (ROOT / "proxy").glob("*/__init__.py")} == set(ROOMS_OF_THE_PROXY)
+    assert {path.parent.name for path in (ROOT / package).glob("*/__init__.py")} == set(ROOMS[package])

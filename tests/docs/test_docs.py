@@ -17,7 +17,7 @@ from configuration.rules import Section
 from configuration.target import Target
 from configuration.units import Duration, Size
 from events.obstacles import Obstacle
-from exporter.collect import Collector
+from exporter.showing.collect import Collector
 from proxy.layout import FAMILIES
 from tests.exporter.making import Desk, model
 

@@ -15,9 +15,9 @@ from events.headers import inference_headers
 from events.inference import InferenceEvent, Instance
 from events.partitions import partition_of
 from events.topics import TOPIC_OF_ROLE
-from exporter.intake import Intake
-from exporter.models import measured_models
-from exporter.outbox import Message
+from exporter.reading.intake import Intake
+from exporter.reading.outbox import Message
+from exporter.windows.models import measured_models
 from reference.columns import column_of
 from reference.profile import Binning, Profile
 

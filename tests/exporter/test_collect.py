@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.collect import Collector
-from exporter.exposition import Family, exposition
+from exporter.showing.collect import Collector
+from exporter.showing.exposition import Family, exposition
 from tests.exporter.making import PARTITIONS, Desk, event, model, profile, record
 
 GOOD = {"amount": 0.5, "country": "DE"}

@@ -18,8 +18,8 @@ from events.codec import encode
 from events.headers import header, inference_headers
 from events.partitions import partition_of
 from events.topics import PRODUCTION, REJECTED, SHADOW, TOPIC_OF_ROLE, create
-from exporter.consume import Consumer
 from exporter.main import serve
+from exporter.reading.consume import Consumer
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 from tests.exporter.making import PARTITIONS, Desk, event, model, profile

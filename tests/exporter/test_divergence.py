@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 
-from exporter import divergence
-from exporter.divergence import js_divergence, js_divergence_by_column, psi, psi_by_column
+from exporter.statistics import divergence
+from exporter.statistics.divergence import js_divergence, js_divergence_by_column, psi, psi_by_column
 
 COUNT = st.integers(0, 10**9)
 PAIR = st.lists(st.tuples(COUNT, COUNT), min_size=1, max_size=60).map(lambda pairs: tuple(zip(*pairs, strict=True)))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from events.codec import encode
 from events.headers import header
 from events.partitions import partition_of
-from exporter.comparisons import compared, ratios
-from exporter.divergence import js_divergence, psi
+from exporter.showing.comparisons import compared, ratios
+from exporter.statistics.divergence import js_divergence, psi
 from tests.exporter.making import PARTITIONS, Desk, Record, event, model, profile, record
 
 GOOD = {"amount": 0.5, "country": "DE"}

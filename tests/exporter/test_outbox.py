@@ -3,7 +3,7 @@
 from collections import Counter
 
 from events.brokers import Brokers
-from exporter.outbox import Message, Outbox
+from exporter.reading.outbox import Message, Outbox
 
 
 async def test_headers_count_towards_the_bound():

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.window import Layout, Window
+from exporter.windows.window import Layout, Window
 from reference.binning import cell_count
 
 SIZES = (3, 1, 5)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.divergence import js_divergence, psi
+from exporter.statistics.divergence import js_divergence, psi
 from reference.binning import ABSENT, absent_cell, bins_of, invalid_cell, missing_cell
 from reference.columns import column_of, number_category
 from reference.profile import Binning, Categorical, Numeric

@@ -14,9 +14,9 @@ from events.headers import FORWARDED, INFERENCE_TYPE, Headers, header, rejected_
 from events.inference import InferenceEvent
 from events.partitions import partition_of
 from events.topics import REJECTED, TOPIC_OF_ROLE
-from exporter.counters import Counters, Reason
-from exporter.models import Measured, ModelState
-from exporter.outbox import Message
+from exporter.reading.counters import Counters, Reason
+from exporter.reading.outbox import Message
+from exporter.windows.models import Measured, ModelState
 
 
 class Record(Protocol):

@@ -8,11 +8,11 @@ from typing import Final, Protocol
 
 from events.inference import ROLES
 from events.obstacles import OBSTACLES, Obstacle
-from exporter.comparisons import Compared, Ratios, compared, ratios
-from exporter.exposition import Family, Sample, exposition, labelled
-from exporter.intake import Intake
-from exporter.models import ModelState
-from exporter.window import Window
+from exporter.reading.intake import Intake
+from exporter.showing.comparisons import Compared, Ratios, compared, ratios
+from exporter.showing.exposition import Family, Sample, exposition, labelled
+from exporter.windows.models import ModelState
+from exporter.windows.window import Window
 
 _CACHE_SECONDS: Final = 1.0
 

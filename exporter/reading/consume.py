@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from events import topics
 from events.brokers import Brokers
 from events.obstacles import Obstacle
-from exporter.intake import Intake
+from exporter.reading.intake import Intake
 from lifecycle.refusal import Refusal
 
 _log = logging.getLogger("shadowdrift.exporter")

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from events.inference import Instance
-from exporter.window import Layout
+from exporter.windows.window import Layout
 from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bins_of, invalid_cell, missing_cell
 from reference.profile import PREDICTION, Profile
 

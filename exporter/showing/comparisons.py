@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.divergence import js_divergence_by_column, psi_by_column
-from exporter.models import ModelState
-from exporter.rows import Columns
-from exporter.window import Layout, Window
+from exporter.statistics.divergence import js_divergence_by_column, psi_by_column
+from exporter.windows.models import ModelState
+from exporter.windows.rows import Columns
+from exporter.windows.window import Layout, Window
 
 Against = Literal["reference", "shadow"]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
-from exporter.duplicates import RecentIds
-from exporter.rows import Columns
-from exporter.window import Window
+from exporter.windows.duplicates import RecentIds
+from exporter.windows.rows import Columns
+from exporter.windows.window import Window
 from reference.binning import Cells, absent_cell
 from reference.profile import Profile
 

@@ -1,0 +1,1 @@
+"""The windows to evidence: the one document, and the gauges."""
