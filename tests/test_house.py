@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"admin", "configuration", "events", "lifecycle", "logs", "reference"}
+LEAVES = {"admin", "configuration", "events", "evidence", "lifecycle", "logs", "reference"}
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
+    "evidence": set(),
     "lifecycle": set(),
     "logs": set(),
     "configuration": {"events", "lifecycle"},
