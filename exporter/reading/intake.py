@@ -124,13 +124,11 @@ class Intake:
             return
         state = self.owned[event.model]
         key = (event.model, event.role)
-        role = state.roles[event.role]
-        if role.ids.seen(event.id):
+        if not state.take(event):
             counters.duplicate[key] += 1
             return
         counters.events[key] += 1
         counters.last_event[key] = event.time
-        role.take(event)
         touched[event.model] = state
 
     def _event(self, record: Record) -> InferenceEvent:

@@ -140,7 +140,8 @@ def test_a_tenant_has_a_window_of_its_own_when_it_is_allowed():
         desk.take(record(event(GOOD, tenant=tenant)))
     assert desk.window().filled == 5
     assert desk.window("acme").filled == 1
-    assert set(desk.intake.owned["fraud"].roles["production"].windows) == {"_all", "acme"}
+    assert desk.window("_other").filled == 3
+    assert set(desk.intake.owned["fraud"].roles["production"].windows) == {"_all", "acme", "_other"}
 
 
 def test_predictions_start_again_at_a_switch_and_features_do_not():
