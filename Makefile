@@ -6,6 +6,8 @@ SWEEP_ARGS ?=
 BENCH_ARGS ?=
 SERVICES ?=
 TEST_ARGS ?=
+# Three on two cores: tests mostly wait, for a broker or a deadline.
+TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib
@@ -49,7 +51,7 @@ demo-sweep: venv ## the demo's figures for seeds 1 to 20 of each kind of drift (
 
 test: venv ## every test; installs real parts where it can, else says what is left out and why
 	@$(PY) -m tests.support.real_parts
-	$(PY) -m pytest $(TEST_ARGS)
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist worksteal $(TEST_ARGS)
 
 stack: ## all of it in containers, with a stand-in Slack; SERVICES="nginx proxy" starts a chosen part
 	@stack/start $(SERVICES)
