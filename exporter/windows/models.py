@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -10,16 +11,23 @@ import numpy as np
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
 from exporter.windows.duplicates import RecentIds, event_key
+from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
 from exporter.windows.window import Rows, Window
-from reference.profile import Profile
+from reference.profile import Column, Profile
 
 Level = Literal["moderate", "large", "severe"]
+LEVELS: Final[tuple[Level, ...]] = ("moderate", "large", "severe")
+"""In the order in which they rise."""
 
 ALL: Final = "_all"
 """The tenant that stands for the whole model."""
 OTHER: Final = "_other"
 """The tenant that stands for all that the configuration does not name."""
+
+MAX_TENANTS: Final = 200
+MAX_TENANT_COLUMNS: Final = 20_000
+"""Tenants by columns, of one model: what memory and a scrape can carry. Tenants beyond it count as `_other`."""
 
 _IN_WINDOWS: Final = frozenset({"ok", "log_only"})
 _REMEMBERED: Final = 4
@@ -34,9 +42,14 @@ class Measured:
         self.name: Final = model.name
         self.profile: Final = profile
         self.columns: Final = Columns(profile)
-        self.named: Final = frozenset(model.tenant.allow if model.tenant else ())
-        """The tenants that have a name of their own."""
-        self.tenants: Final = (ALL, *dict.fromkeys(model.tenant.allow), OTHER) if model.tenant else (ALL,)
+        self.prediction: Final[Column | None] = None if profile is None else profile.prediction
+        allowed = tuple(dict.fromkeys(model.tenant.allow if model.tenant else ()))
+        most = min(MAX_TENANTS, MAX_TENANT_COLUMNS // max(1, len(self.columns.names)))
+        self.named: Final = frozenset(allowed[:most])
+        """The tenants that have windows of their own."""
+        self.beyond: Final = frozenset(allowed[most:])
+        """Those that the configuration names and that would be too many."""
+        self.tenants: Final = (ALL, *allowed[:most], OTHER) if model.tenant else (ALL,)
         self.size: Final = model.window.size
         self.thresholds: Final[dict[str, Mapping[Level, float]]] = {
             tenant: self._levels(tenant) for tenant in self.tenants
@@ -56,6 +69,9 @@ class RoleState:
         self._measured = measured
         self.ids: Final = RecentIds(_REMEMBERED * measured.size)
         self.windows: Final = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
+        self.predictions: Final = Predictions(measured.prediction)
+        self.left_out: Final[Counter[str]] = Counter()
+        """By reason, what has become no series of its own."""
         self._waiting: list[InferenceEvent] = []
         self._keys: list[int] = []
 
@@ -69,16 +85,17 @@ class RoleState:
             self._keys.append(key)
         return True
 
-    def flush(self) -> tuple[Rows, int]:
-        """Move what waits into the windows: its rows, and how many feature values had a name the profile lacks."""
+    def flush(self) -> Rows:
+        """Move what waits into the windows; its rows."""
         events, keys = self._waiting, self._keys
         self._waiting, self._keys = [], []
-        rows, dropped = self._measured.columns.rows(events, keys)
+        rows = self._measured.columns.rows(events, keys, self.left_out)
         if len(rows.times):
             lengths = [len(event.instances) for event in events]
             self._enter(ALL, rows, [event.version for event in events], lengths)
             self._share_out(rows, events, lengths)
-        return rows, dropped
+            self.predictions.take(events, self.left_out)
+        return rows
 
     def kept(self) -> dict[str, Any]:
         """What survives a restart; nothing may wait. `windows` by tenant, each apart, and the `ids`."""
@@ -99,6 +116,8 @@ class RoleState:
             for position, event in enumerate(events):
                 if event.tenant is not None:
                     name = event.tenant if event.tenant in self._measured.named else OTHER
+                    if event.tenant in self._measured.beyond:
+                        self.left_out["tenants"] += lengths[position]
                     by_tenant.setdefault(name, []).append(position)
         if not by_tenant:
             return
@@ -139,9 +158,14 @@ class ModelState:
         """Take an event of this model; False, and nothing else, if it came before."""
         return self.roles[event.role].take(event)
 
-    def flush(self) -> int:
-        """Move what waits into the windows of both roles; how many feature values had a name the profile lacks."""
-        return sum(state.flush()[1] for state in self.roles.values())
+    def flush(self) -> Counter[str]:
+        """Move what waits into the windows of both roles; by reason, what became no series of its own."""
+        left_out: Counter[str] = Counter()
+        for state in self.roles.values():
+            state.flush()
+            left_out.update(state.left_out)
+            state.left_out.clear()
+        return left_out
 
 
 def measured_models(models: Sequence[Model], profiles: Sequence[Profile | None]) -> tuple[Measured, ...]:
