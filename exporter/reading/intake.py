@@ -18,7 +18,6 @@ from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
 from exporter.windows.models import Measured, ModelState
 
-
 _OURS: Final = ("ce_type", INFERENCE_TYPE.encode())
 
 

@@ -105,5 +105,3 @@ class Predictions:
 def _floats(numbers: Iterable[float]) -> list[float]:
     """Those that a float can hold."""
     return [float(one) for one in numbers if abs(one) < _GREATEST]
-
-

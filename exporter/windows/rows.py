@@ -12,7 +12,7 @@ import numpy as np
 
 from events.inference import InferenceEvent, Instance
 from exporter.windows.window import Layout, Rows
-from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bins_of, invalid_cell, missing_cell
+from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
 from reference.profile import PREDICTION, Profile
 
 CONFIDENCE: Final = "prediction.confidence"
@@ -43,6 +43,8 @@ class Columns:
         self.layout: Final = Layout([bins.size for bins in self.bins])
         self.reference: Final = np.concatenate([np.empty(0, np.int64), *(bins.reference for bins in self.bins)])
         """The reference's counts in the bins of all columns."""
+        self.bin_names: Final = tuple(bin_names(column) for column in columns.values())
+        """Of each column a name for each bin."""
         self.numeric: Final = np.array([bins.numeric for bins in self.bins], bool)
         self.unknown: Final[dict[str, None]] = {}
         """Names of features that requests carried and the profile lacks: the first few."""
