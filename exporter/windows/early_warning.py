@@ -23,7 +23,8 @@ _UNIT: Final = 2.0**36
 """One nat. Sums of whole numbers do not depend on where a batch ends, as rounded ones would."""
 _MOST: Final = 2**61
 """What S stays at when drift has gone on for some hundred million instances."""
-_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 20_000
+"""Cells, so that what is worked out for them stays within a processor's cache."""
 
 
 class EarlyWarning:
@@ -34,19 +35,22 @@ class EarlyWarning:
         columns = len(layout.sizes)
         rows = np.add.reduceat(reference, layout.bin_starts) if columns else np.empty(0, np.int64)
         self._sizes, self._starts, self._total = layout.sizes, layout.bin_starts, int(layout.sizes.sum())
+        self._narrow = layout.sizes.astype(np.int16)
         # One more place, for what is in no bin.
         self._proportions = np.append(smoothed(reference, layout.bin_starts), 1.0)
         self._allowance = allowance(layout.sizes, rows)
         self._limit = limit(columns)
         self._sums = np.zeros(columns, np.int64)
         self._seen = np.zeros(columns, np.int64)
-        self._ring = np.full((_RING, columns), _NONE, np.int16)
+        # And one more row, for what is no instance.
+        self._ring = np.full((_RING + 1, columns), _NONE, np.int16)
         self._counts = np.zeros(self._total + 1, np.int64)
 
     def add(self, cells: Cells) -> None:
         """Take n instances, n by F cells in their order; missing, invalid and absent values do not count."""
-        for first in range(0, len(cells), _AT_ONCE):
-            self._add(cells[first : first + _AT_ONCE])
+        rows = max(1, _AT_ONCE // max(1, len(self._sizes)))
+        for first in range(0, len(cells) if len(self._sizes) else 0, rows):
+            self._add(cells[first : first + rows])
 
     def restart(self, column: int) -> None:
         """Begin one column anew: its instances are another version's from now on."""
@@ -62,80 +66,94 @@ class EarlyWarning:
 
     def kept(self) -> dict[str, Any]:
         """All that `restore` needs: S and the instances counted, F each, and the last valid bins."""
-        return {"sums": self._sums.tobytes(), "seen": self._seen.tobytes(), "ring": self._ring.tobytes()}
+        return {"sums": self._sums.tobytes(), "seen": self._seen.tobytes(), "ring": self._ring[:_RING].tobytes()}
 
     def restore(self, kept: dict[str, Any]) -> None:
         """Go on where `kept` was; for the same reference only."""
         self._sums = np.frombuffer(kept["sums"], np.int64).copy()
         self._seen = np.frombuffer(kept["seen"], np.int64).copy()
-        self._ring = np.frombuffer(kept["ring"], np.int16).reshape(self._ring.shape).copy()
+        self._ring[:_RING] = np.frombuffer(kept["ring"], np.int16).reshape(_RING, -1)
         complete = self._seen - self._seen % BLOCK
-        self._counts = self._counted(self._from_ring(complete - HISTORY, HISTORY), HISTORY)[0]
+        self._counts = self._counted(self._places(self._from_ring(complete - HISTORY, HISTORY)), HISTORY)[0]
 
     def _add(self, cells: Cells) -> None:
         """At most so many instances that the counts before each block fit into memory."""
-        if not cells.size:
-            return
         begun = self._seen % BLOCK
         first = self._seen - begun
         bins, counted = self._aligned(cells, begun)
         if not len(bins):
             return
+        places = self._places(bins)
         # What stood in the history before each block, and after the last one.
-        change = self._counted(bins, BLOCK) - self._counted(self._leaving(bins, first), BLOCK)
-        history = np.concatenate((self._counts[None], self._counts + change.cumsum(axis=0)))
+        change = self._counted(places, BLOCK) - self._counted(self._places(self._leaving(bins, first)), BLOCK)
+        history = np.concatenate((self._counts[None], change))
+        history.cumsum(axis=0, out=history)
+        steps = self._steps(places, first, history)
         row = np.arange(len(bins))[:, None]
-        new = (row >= begun) & (row < begun + counted)
-        steps = np.where(new, self._steps(bins, first, history), 0)
-        sums = self._sums + steps.cumsum(axis=0)
-        self._sums = np.minimum(sums[-1] - np.minimum(sums.min(axis=0), 0), _MOST)
-        instance, column = np.nonzero(new)
-        self._ring[(first[column] + instance) % _RING, column] = bins[instance, column]
+        steps[(row < begun) | (row >= begun + counted)] = 0
+        sums = steps.cumsum(axis=0, out=steps)
+        self._sums = np.minimum(self._sums + sums[-1] - np.minimum(self._sums + sums.min(axis=0), 0), _MOST)
+        self._remember(bins, first, begun + counted)
         complete = np.repeat((begun + counted) // BLOCK, self._sizes)
         self._counts[:-1] = history[complete, np.arange(self._total)]
         self._seen += counted
 
     def _aligned(self, cells: Cells, begun: NDArray[np.int64]) -> tuple[Cells, NDArray[np.int64]]:
         """Each column's valid bins without gaps, from the start of its open block, and how many of them are new."""
-        valid = cells < 2 * self._sizes
-        ranks = valid.cumsum(axis=0) + begun - 1
-        counted: NDArray[np.int64] = ranks[-1] + 1 - begun
-        blocks = -(-int(ranks[-1].max() + 1) // BLOCK)
-        bins = np.full((blocks * BLOCK, len(self._sizes)), _NONE, np.int16)
+        valid = cells < 2 * self._narrow
+        usual = np.where(cells < self._narrow, cells, cells - self._narrow)
+        ranks = valid.cumsum(axis=0)
+        counted: NDArray[np.int64] = ranks[-1].copy()
+        rows = -(-int((begun + counted).max()) // BLOCK) * BLOCK
+        # What is in no bin goes to a row behind the last.
+        ranks += begun - 1
+        ranks[~valid] = rows
+        bins = np.full((rows + 1, len(self._sizes)), _NONE, np.int16)
         open_block = np.where(np.arange(BLOCK)[:, None] < begun, self._from_ring(self._seen - begun, BLOCK), _NONE)
         bins[:BLOCK] = open_block[: len(bins)]
-        instance, column = np.nonzero(valid)
-        usual = np.where(cells < self._sizes, cells, cells - self._sizes)
-        bins[ranks[instance, column], column] = usual[instance, column]
-        return bins, counted
+        np.put_along_axis(bins, ranks, usual, axis=0)
+        return bins[:rows], counted
 
     def _leaving(self, bins: Cells, first: NDArray[np.int64]) -> Cells:
         """The instances that leave the history when those of `bins` enter it."""
         kept = self._from_ring(first - HISTORY, min(HISTORY, len(bins)))
         return np.concatenate((kept, bins[: len(bins) - len(kept)]))
 
-    def _steps(self, bins: Cells, first: NDArray[np.int64], history: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _steps(
+        self, places: NDArray[np.int64], first: NDArray[np.int64], history: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """What each instance adds to S, in units."""
-        block = np.arange(len(bins))[:, None] // BLOCK
-        places = self._places(bins)
-        counts = history.ravel()[places + block * (self._total + 1)]
+        blocks = places.reshape(-1, BLOCK, len(first))
+        block = np.arange(len(blocks))[:, None, None]
+        counts = history.ravel()[blocks + block * (self._total + 1)]
         before = np.minimum(first + block * BLOCK, HISTORY)
-        ratios = log_ratio(counts, before, self._proportions[places])
-        return np.rint((ratios - self._allowance) * _UNIT).astype(np.int64)
+        steps = log_ratio(counts, before, self._proportions[blocks])
+        steps -= self._allowance
+        steps *= _UNIT
+        return np.rint(steps, out=steps).astype(np.int64).reshape(places.shape)
+
+    def _remember(self, bins: Cells, first: NDArray[np.int64], filled: NDArray[np.int64]) -> None:
+        """Keep the last instances, `filled` of `bins` from their first block on."""
+        start = np.maximum(filled - _RING, 0)
+        row = start + np.arange(min(_RING, len(bins)))[:, None]
+        told = row < filled
+        slots = np.where(told, (first + row) % _RING, _RING)
+        np.put_along_axis(self._ring, slots, np.take_along_axis(bins, np.minimum(row, len(bins) - 1), axis=0), axis=0)
 
     def _from_ring(self, first: NDArray[np.int64], rows: int) -> Cells:
         """So many instances of each column, from the given one on; no bin where there was none."""
         return np.take_along_axis(self._ring, (first + np.arange(rows)[:, None]) % _RING, axis=0)
 
-    def _counted(self, bins: Cells, rows: int) -> NDArray[np.int64]:
+    def _counted(self, places: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
         """The counts of each so many rows in all columns' bins, and a 0 for what is in none."""
-        width, blocks = self._total + 1, len(bins) // rows
-        flat = self._places(bins) + (np.arange(len(bins))[:, None] // rows) * width
+        width, blocks = self._total + 1, len(places) // rows
+        flat = places.reshape(blocks, -1) + np.arange(blocks)[:, None] * width
         counts: NDArray[np.int64] = np.bincount(flat.ravel(), minlength=blocks * width).reshape(blocks, width)
         counts[:, -1] = 0
         return counts
 
     def _places(self, bins: Cells) -> NDArray[np.int64]:
         """Where each bin stands among those of all columns; what is none, behind the last."""
-        places: NDArray[np.int64] = np.where(bins < 0, self._total, bins + self._starts)
+        places: NDArray[np.int64] = bins + self._starts
+        places[bins < 0] = self._total
         return places
