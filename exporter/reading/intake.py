@@ -73,6 +73,10 @@ class Intake:
             self.owned.clear()
         return moved
 
+    def partition(self, model: str) -> int | None:
+        """Where a configured model's events belong; None while nobody knows how many partitions there are."""
+        return self._partitions.get(model)
+
     def models_of(self, partition: int) -> list[Measured]:
         """The configured models whose events belong to that partition."""
         return [measured for name, measured in self.models.items() if self._partitions.get(name) == partition]

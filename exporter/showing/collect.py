@@ -10,6 +10,7 @@ from exporter.reading.intake import Intake
 from exporter.showing.comparisons import Comparer
 from exporter.showing.counted import counter_families, lag_family, last_event_family, part_families
 from exporter.showing.drift import DriftFamilies
+from exporter.showing.early import warning_families
 from exporter.showing.exposition import Family, Sample, exposition
 from exporter.showing.holdings import QualityFamilies, window_families
 from exporter.showing.predicted import prediction_families
@@ -60,6 +61,7 @@ class Collector:
         yield from self._drift.of(owned)
         yield from window_families(owned, self._wall())
         yield from self._quality.of(owned)
+        yield from warning_families(owned)
         yield from prediction_families(owned)
         yield from self._references()
         yield from counter_families(self._intake.counters)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
 from exporter.windows.duplicates import RecentIds, event_key
+from exporter.windows.early_warning import EarlyWarning
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
 from exporter.windows.window import Rows, Window
@@ -62,6 +63,14 @@ class Measured:
         return {"moderate": drift.moderate, "large": drift.large, "severe": drift.severe, **own}
 
 
+class Entered(NamedTuple):
+    """What a batch has brought into a window."""
+
+    rows: Rows
+    restarted: Sequence[int]
+    """Columns that have started again before these rows came: those of the prediction, at a switch of versions."""
+
+
 class RoleState:
     """One role of one model: a window of each tenant, and the events of the current batch that wait to enter them."""
 
@@ -85,17 +94,18 @@ class RoleState:
             self._keys.append(key)
         return True
 
-    def flush(self) -> Rows:
-        """Move what waits into the windows; its rows."""
+    def flush(self) -> Entered:
+        """Move what waits into the windows; what has entered that of the whole model."""
         events, keys = self._waiting, self._keys
         self._waiting, self._keys = [], []
         rows = self._measured.columns.rows(events, keys, self.left_out)
-        if len(rows.times):
-            lengths = [len(event.instances) for event in events]
-            self._enter(ALL, rows, [event.version for event in events], lengths)
-            self._share_out(rows, events, lengths)
-            self.predictions.take(events, self.left_out)
-        return rows
+        if not len(rows.times):
+            return Entered(rows, ())
+        lengths = [len(event.instances) for event in events]
+        entered = self._enter(ALL, rows, [event.version for event in events], lengths)
+        self._share_out(rows, events, lengths)
+        self.predictions.take(events, self.left_out)
+        return entered
 
     def kept(self) -> dict[str, Any]:
         """What survives a restart; nothing may wait. `windows` by tenant, each apart, and the `ids`."""
@@ -127,12 +137,13 @@ class RoleState:
             which = np.repeat(ends[positions] - np.cumsum(counts), counts) + np.arange(sum(counts))
             self._enter(tenant, rows.chosen(which), [events[position].version for position in positions], counts)
 
-    def _enter(self, tenant: str, rows: Rows, versions: Sequence[str], lengths: Sequence[int]) -> None:
+    def _enter(self, tenant: str, rows: Rows, versions: Sequence[str], lengths: Sequence[int]) -> Entered:
         """Predictions are those of one version: at a switch their columns start again."""
         window, predicted = self.windows[tenant], self._measured.columns.predicted
+        restarted: Sequence[int] = ()
         entering = [(version, length) for version, length in zip(versions, lengths, strict=True) if length]
         if not entering:
-            return
+            return Entered(rows, restarted)
         last = entering[-1][0]
         if window.version != last or any(version != last for version, _ in entering):
             current = next((n for n, (version, _) in enumerate(reversed(entering)) if version != last), len(entering))
@@ -141,10 +152,12 @@ class RoleState:
                 cells = rows.cells.copy()
                 cells[:former, predicted] = self._measured.columns.absent[predicted]
                 rows = rows._replace(cells=cells)
+                restarted = predicted
                 for column in predicted:
                     window.restart(column)
             window.version = last
         window.add(rows)
+        return Entered(rows, restarted)
 
 
 class ModelState:
@@ -153,6 +166,7 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured: Final = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
+        self.early_warning: Final = EarlyWarning(measured.columns.layout, measured.columns.reference)
 
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""
@@ -161,8 +175,12 @@ class ModelState:
     def flush(self) -> Counter[str]:
         """Move what waits into the windows of both roles; by reason, what became no series of its own."""
         left_out: Counter[str] = Counter()
-        for state in self.roles.values():
-            state.flush()
+        for role, state in self.roles.items():
+            entered = state.flush()
+            if role == "production":
+                for column in entered.restarted:
+                    self.early_warning.restart(column)
+                self.early_warning.add(entered.rows.cells.astype(np.int16, copy=False))
             left_out.update(state.left_out)
             state.left_out.clear()
         return left_out
