@@ -1,10 +1,10 @@
 """What the exporter can take and what it costs: `make bench-exporter`.
 
-Three parts, each with `shadowdrift exporter` as it runs, a real Apache Kafka before it, and CPU by the scheduler's clock:
+Three parts, each with `shadowdrift exporter` as it runs, a real Apache Kafka before it, CPU by the scheduler's clock:
 
 - **backlog**: 20 features, JSON, one process; it is stopped while events are written, and then has them all before it.
-- **scrape**: 200 features, 20 tenants, production with the reference and with the shadow: what `/metrics` costs when every
-  window has changed, and when the text of a moment ago will do; memory.
+- **scrape**: 200 features, 20 tenants, production with the reference and with the shadow: what `/metrics` costs when
+  every window has changed, and when the text of a moment ago will do; memory.
 - **Evidently**: its report on the very windows that the backlog has left, against a fresh scrape of them.
 """
 
@@ -60,6 +60,7 @@ WIDE_FEATURES: Final = 200
 WIDE_TENANTS: Final = tuple(f"tenant-{number}" for number in range(18))
 """With `_all` and `_other` they are 20."""
 CACHED_SCRAPES: Final = 10
+_DRIFT: Final = (b"drift_psi", b"drift_js_divergence", b"drift_feature_drifted", b"drift_bin_ratio")
 AGED_SECONDS: Final = 1.1
 """After it a scrape is made anew."""
 
@@ -112,8 +113,10 @@ async def scrape(folder: Path, kafka: str, rounds: int) -> dict[str, Any]:
     del rows["prediction"]
     prediction = traffic.rows(REFERENCE_ROWS)["prediction"]
     file = configure(folder, kafka, free_ports(1)[0], reference_of({**rows, "prediction": prediction}), WIDE_TENANTS)
+    await create(brokers_of(load(file)), 1, 1)
     exporter, writer = Exporter(file), Writer(kafka)
-    fresh, cached, sizes = [], [], (0, 0)
+    fresh: list[float] = []
+    cached: list[float] = []
     try:
         await writer.start()
         await _fill(exporter, writer, traffic, WINDOW, FIRST_TIME)
@@ -126,18 +129,16 @@ async def scrape(folder: Path, kafka: str, rounds: int) -> dict[str, Any]:
                 fresh.append(anew)
                 cached.append(again)
         text = exporter.get("/metrics")
-        sizes = (text.count(b"\n"), len(text))
-        drift = sum(
-            line.startswith((b"drift_psi", b"drift_js", b"drift_feature_drifted")) for line in text.splitlines()
-        )
+        lines, size = text.count(b"\n"), len(text)
+        drift = sum(line.startswith(_DRIFT) for line in text.splitlines())
         memory = {"resident_mib": round(exporter.resident_mib(), 1), "peak_mib": round(exporter.peak_mib(), 1)}
     finally:
         await writer.stop()
         exporter.server.stop()
     found = {
-        "lines": sizes[0],
+        "lines": lines,
         "drift_lines": drift,
-        "bytes": sizes[1],
+        "bytes": size,
         "fresh_cpu_ms": round(statistics.median(fresh), 1),
         "cached_cpu_ms": round(statistics.median(cached), 2),
         "rounds": {"fresh": [round(one, 1) for one in fresh], "cached": [round(one, 2) for one in cached]},

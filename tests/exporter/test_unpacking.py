@@ -61,9 +61,8 @@ def test_it_gives_what_aiokafka_gives(first: Any, second: Any, begin: int, compr
 
 def test_it_goes_on_where_somebody_left_off() -> None:
     """A poll takes so many records, and the next one the rest."""
-    records = LeanRecords(
-        PARTITION, MemoryRecords(batch([(None, b"%d" % n, []) for n in range(9)])), [], 0, None, None, True, 0
-    )
+    data = batch([(None, b"%d" % number, []) for number in range(9)])
+    records = LeanRecords(PARTITION, MemoryRecords(data), [], 0, None, None, True, 0)
     taken = []
     for each in records:
         taken.append(each.value)
