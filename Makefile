@@ -90,7 +90,7 @@ spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how qui
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
 
-calibration: venv ## the share of small p-values without drift, over 20,000 windows of each shape (ten minutes)
+calibration: venv ## the share of small p-values without drift, over 20,000 windows of each shape (ten to twenty minutes)
 	SHADOWDRIFT_CALIBRATION_WINDOWS=20000 $(PY) -m pytest tests/exporter/test_calibration.py -rP
 
 check: venv ## lint, format and types

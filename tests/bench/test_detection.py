@@ -8,6 +8,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from bench.detection.measuring import full_windows
+from bench.detection.report import into, load, svg, tables
 from bench.detection.scores import STEP, effects, evidently_default, psi_and_surprise, step_counts, windows
 from bench.detection.traffic import PATTERNS, SHAPES, SHIFTS, independent, reference_column
 from exporter.statistics.batches import design_effect, spread_by_column
@@ -85,3 +86,19 @@ def test_every_shift_is_one_of_a_shape_that_is_measured():
 def test_a_full_window_of_a_thousand_shifted_by_half_a_deviation_is_large():
     """In nine of ten seeds; the run takes a thousand of them."""
     assert all(found.large >= 0.85 for found in full_windows(60) if found.window == 1_000)
+
+
+def test_what_is_published_follows_from_what_was_measured():
+    """Tables and picture are made of the committed results, and say what the product promises."""
+    found = load(ROOT / "bench" / "results" / "detection.json")
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    assert into(page, found) == page
+    assert tables(found) in (ROOT / "bench" / "results" / "detection.md").read_text()
+    assert svg(found) == (ROOT / "docs" / "pictures" / "detection.svg").read_text()
+    assert [run.large for run in found.driftless] == [0, 0]
+    assert [run.moderate for run in found.driftless] == [0, 0]
+    assert [run.warned for run in found.driftless] == [0, 0]
+    assert all(full.large >= 0.9 for full in found.full_windows if full.window == 1_000)
+    waits = {each.shift: each.median for each in found.delays if each.detector == "early warning" and not each.tuned}
+    assert waits["mean + 0.5 sd"] <= 400
+    assert waits["mean + 1 sd"] <= 160
