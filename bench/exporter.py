@@ -38,7 +38,7 @@ from bench.backlog import (
     reference_of,
     stamped,
 )
-from bench.drift_peer import evidently_python, have_evidently
+from bench.detection.evidently import interpreter
 from bench.machine import machine
 from bench.measured import Exporter
 from bench.processes import CHECKOUT
@@ -173,7 +173,7 @@ def _beside_evidently(
         scrapes.append(exporter.used(lambda: exporter.get("/metrics")))
     for name, rows in (("reference", reference), ("current", window)):
         _write_csv(folder / f"{name}.csv", rows)
-    command = [str(evidently_python()), str(CHECKOUT / "bench" / "evidently_report.py")]
+    command = [str(interpreter()), str(CHECKOUT / "bench" / "evidently_report.py")]
     files = [str(folder / "reference.csv"), str(folder / "current.csv"), str(rounds)]
     done = subprocess.run([*command, *files], capture_output=True, text=True, check=True, cwd=folder)
     theirs = json.loads(done.stdout.splitlines()[-1])
@@ -267,7 +267,7 @@ def main() -> int:
         sys.stderr.write(f"bench-exporter: {missing}; `python -m tests.support.real_parts` fetches what is missing\n")
         return 2
     try:
-        have_evidently()
+        interpreter()
     except LeftOutError as reason:
         sys.stderr.write(f"bench-exporter: Evidently is missing: {reason}\n")
         return 2
