@@ -118,8 +118,8 @@ def merged_groups(a: Counts, b: Counts, starts: Starts) -> Groups:
 def significant(pvalues: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     """Which of F p-values stay significant at `alpha` when all of them are looked at: Benjamini and Hochberg.
 
-    Those up to the largest p₍ᵢ₎ ≤ alpha · i / F. Of the columns called significant, the share that are not is at most alpha on
-    average. The columns are those of one (model, tenant, against).
+    Those up to the largest p₍ᵢ₎ ≤ alpha · i / F. Of the columns called significant, the share that are not is at most
+    alpha on average. The columns are those of one (model, tenant, against).
 
     Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 57(1), 1995.
 
