@@ -62,21 +62,20 @@ class Labelled:
         """
         self._counts: Counter[str] = Counter()
 
-    def take(self, event: InferenceEvent) -> None:
-        """Take an answer that did not come before; only `ok` enters, of production if it is sampled."""
-        if event.outcome not in {"ok", "log_only"} or not event.instances:
+    def take(self, event: InferenceEvent, key: bytes | None) -> None:
+        """Take an answer that did not come before, with what `answers.entering` says of it; `None` does not enter."""
+        if not event.instances:
             return
         if event.role != self._source:
             self._look_up()
             self._source = event.role
         answers = self._answers[event.role]
-        enters = event.outcome == "ok" and (event.sampled or event.role == "shadow")
-        if not answers.run.goes_on(event.version, len(event.instances), enters=enters):
+        if not answers.run.goes_on(event.version, len(event.instances), enters=key is not None):
             answers.begun = answers.memory.total
             self._look_up()
             self._scores.restart()
-        if enters:
-            key, said = identity(event.id), packed([instance.prediction for instance in event.instances])
+        if key is not None:
+            said = packed([instance.prediction for instance in event.instances])
             last = answers.memory.add(key, len(event.instances), said)
             if self._labels.total:
                 self._waiting.append((key, last, said))

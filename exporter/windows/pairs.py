@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from events.inference import InferenceEvent
-from exporter.windows.answers import NUMBER, fingerprint, hashed, identity, said
+from exporter.windows.answers import NUMBER, fingerprint, hashed, said
 from exporter.windows.runs import Run
 
 Numbers: TypeAlias = NDArray[np.int64]
@@ -27,33 +28,9 @@ _NOBODY: Final = -1
 """In place of a partner, and of the position of a tenant without a name of its own."""
 
 
-class Request(NamedTuple):
-    """Where one request's instances stand in a ring: the number of the first, how many, and the key of its hashes."""
-
-    first: int
-    instances: int
-    hashes: int
-
-
-class Columns:
-    """W numbers for each name, set one at a time by events (`cells`) and read together (`arrays`)."""
-
-    def __init__(self, size: int, types: dict[str, str]) -> None:
-        self.arrays: Final = {name: np.zeros(size, kind) for name, kind in types.items()}
-        # A memoryview takes a number in a third of the time that numpy needs for it.
-        self.cells: Final[dict[str, Any]] = {name: array.data for name, array in self.arrays.items()}
-
-    def kept(self) -> dict[str, bytes]:
-        """What survives a restart."""
-        return {name: array.tobytes() for name, array in self.arrays.items()}
-
-    def restore(self, kept: dict[str, bytes]) -> None:
-        """Go on from what `kept` gave. Raises ValueError where the size is another."""
-        for name, array in self.arrays.items():
-            before = np.frombuffer(kept[name], array.dtype)
-            if len(before) != len(array):
-                raise ValueError("pairs of another window are kept")
-            array[:] = before
+Request: TypeAlias = tuple[int, int, int, list[int]]
+"""Where one request's instances stand in a ring: the number of the first, and that behind the last; the key under which
+its texts were hashed; of each instance the fingerprint of its features."""
 
 
 class Ring:
@@ -61,12 +38,15 @@ class Ring:
 
     def __init__(self, size: int) -> None:
         self.size: Final = size
-        self.columns: Final = Columns(size, {"sort": "u1", "number": "<f8", "name": "<i8", "asked": "<i8"})
-        """What was said (`answers.Said`), and the fingerprint of what was asked."""
+        self.sorts: Final = np.zeros(size, np.uint8)
+        self.numbers: Final = np.zeros(size)
+        self.names: Final = np.zeros(size, np.int64)
         self.total = 0
         self.requests: dict[bytes, Request] = {}
         self._order: deque[bytes] = deque()
         self._begun = 0
+        # Numbers are set one by one, which a memoryview does in a third of the time that numpy takes.
+        self._cells: Final[tuple[Any, ...]] = (self.sorts.data, self.numbers.data, self.names.data)
 
     @property
     def oldest(self) -> int:
@@ -81,45 +61,55 @@ class Ring:
 
     def add(self, key: bytes, event: InferenceEvent) -> Request:
         """Take a request's instances, and let the oldest beyond W go."""
-        request = Request(self.total, len(event.instances), hashed(event.key_id or ""))
-        cells = self.columns.cells
-        for number, instance in enumerate(event.instances, self.total):
-            slot = number % self.size
-            cells["sort"][slot], cells["number"][slot], cells["name"][slot] = said(instance.prediction)
-            cells["asked"][slot] = fingerprint(instance)
-        self.total += request.instances
-        self.requests[key] = request
+        sorts, numbers, names = self._cells
+        size, number = self.size, self.total
+        for instance in event.instances:
+            slot = number % size
+            sorts[slot], numbers[slot], names[slot] = said(instance.prediction)
+            number += 1
+        asked = [fingerprint(instance) for instance in event.instances]
+        request = self.requests[key] = (self.total, number, hashed(event.key_id or ""), asked)
         self._order.append(key)
-        self._let_go()
-        return request
-
-    def _let_go(self) -> None:
-        oldest = self.oldest
-        while True:
-            request = self.requests[self._order[0]]
-            if request.first + request.instances > oldest:
-                return
+        self.total = number
+        oldest = max(self._begun, number - size)
+        while self.requests[self._order[0]][1] <= oldest:
             del self.requests[self._order.popleft()]
+        return request
 
     def kept(self) -> dict[str, Any]:
         """What survives a restart."""
         requests = [self.requests[key] for key in self._order]
         return {
-            "columns": self.columns.kept(),
+            "sorts": self.sorts.tobytes(),
+            "numbers": self.numbers.tobytes(),
+            "names": self.names.tobytes(),
             "total": self.total,
             "begun": self._begun,
             "ids": b"".join(self._order),
-            "requests": np.array(requests, "<i8").tobytes(),
+            "requests": np.array([request[:3] for request in requests], "<i8").tobytes(),
+            "asked": np.array([asked for request in requests for asked in request[3]], "<i8").tobytes(),
         }
 
     def restore(self, kept: dict[str, Any]) -> None:
         """Go on from what `kept` gave. Raises ValueError for anything else."""
-        requests = np.frombuffer(kept["requests"], "<i8").reshape(-1, 3).tolist()
-        keys = [kept["ids"][start : start + 16] for start in range(0, len(kept["ids"]), 16)]
-        found = {key: Request(*request) for key, request in zip(keys, requests, strict=True)}
-        self.columns.restore(kept["columns"])
+        _set(self.sorts, kept["sorts"])
+        _set(self.numbers, kept["numbers"])
+        _set(self.names, kept["names"])
         self.total, self._begun = kept["total"], kept["begun"]
-        self._order, self.requests = deque(keys), found
+        self._order = deque(kept["ids"][start : start + 16] for start in range(0, len(kept["ids"]), 16))
+        asked = iter(np.frombuffer(kept["asked"], "<i8").tolist())
+        requests = np.frombuffer(kept["requests"], "<i8").reshape(-1, 3).tolist()
+        self.requests = {
+            key: (first, end, hashes, list(islice(asked, end - first)))
+            for key, (first, end, hashes) in zip(self._order, requests, strict=True)
+        }
+
+
+def _set(array: NDArray[Any], kept: bytes) -> None:
+    before = np.frombuffer(kept, array.dtype)
+    if len(before) != len(array):
+        raise ValueError("pairs of another window are kept")
+    array[:] = before
 
 
 class Held(NamedTuple):
@@ -159,8 +149,11 @@ class Pairs:
         self._other: Final = self._index.get("_other", _NOBODY)
         self._production: Final = Ring(size)
         self._shadow: Final = Ring(size)
-        self._seats: Final = Columns(size, {"tenant": "<i4", "partner": "<i8", "mismatched": "u1"})
+        self._tenant_of: Final = np.zeros(size, np.int32)
+        self._partners: Final = np.zeros(size, np.int64)
+        self._mismatches: Final = np.zeros(size, np.uint8)
         """Beside production's instances: the tenant, the number of the shadow's instance, whether features differ."""
+        self._cells: Final[tuple[Any, ...]] = (self._tenant_of.data, self._partners.data, self._mismatches.data)
         self._runs: Final = {"production": Run(size), "shadow": Run(size)}
 
     @property
@@ -173,24 +166,22 @@ class Pairs:
         """The version whose answers are in the shadow's ring."""
         return self._runs["shadow"].version
 
-    def take(self, event: InferenceEvent) -> None:
-        """Take an event of this model that did not come before; only `ok` enters, of production if it is sampled."""
-        if event.outcome not in {"ok", "log_only"} or not event.instances:
+    def take(self, event: InferenceEvent, key: bytes | None) -> None:
+        """Take an answer that did not come before, with what `answers.entering` says of it; `None` does not enter."""
+        if not event.instances:
             return
         production = event.role == "production"
-        enters = event.outcome == "ok" and (event.sampled or not production)
-        ring = self._production if production else self._shadow
-        key = identity(event.id) if enters else b""
-        if key in ring.requests:  # it came before, longer ago than duplicates are remembered
+        ours, theirs = (self._production, self._shadow) if production else (self._shadow, self._production)
+        if key in ours.requests:  # it came before, longer ago than duplicates are remembered
             return
-        if not self._runs[event.role].goes_on(event.version, len(event.instances), enters=enters):
-            ring.restart()
-        if not enters:
+        if not self._runs[event.role].goes_on(event.version, len(event.instances), enters=key is not None):
+            ours.restart()
+        if key is None:
             return
-        request = ring.add(key, event)
+        request = ours.add(key, event)
         if production:
             self._seat(request, event.tenant)
-        other = (self._shadow if production else self._production).requests.get(key)
+        other = theirs.requests.get(key)
         if other is not None:
             self._join(*((request, other) if production else (other, request)))
 
@@ -198,17 +189,16 @@ class Pairs:
         """The pairs of this instant."""
         ours, theirs = self._production, self._shadow
         slots = np.arange(ours.oldest, ours.total) % self.size
-        partners = self._seats.arrays["partner"][slots]
+        partners = self._partners[slots]
         paired = (partners >= theirs.oldest) & (partners != _NOBODY)
         slots, others = slots[paired], partners[paired] % self.size
-        here, there = ours.columns.arrays, theirs.columns.arrays
         return Held(
             sampled=ours.total - ours.oldest,
-            sorts=(here["sort"][slots], there["sort"][others]),
-            numbers=(here["number"][slots], there["number"][others]),
-            names=(here["name"][slots], there["name"][others]),
-            tenants=self._seats.arrays["tenant"][slots],
-            mismatched=int(np.count_nonzero(self._seats.arrays["mismatched"][slots])),
+            sorts=(ours.sorts[slots], theirs.sorts[others]),
+            numbers=(ours.numbers[slots], theirs.numbers[others]),
+            names=(ours.names[slots], theirs.names[others]),
+            tenants=self._tenant_of[slots],
+            mismatched=int(np.count_nonzero(self._mismatches[slots])),
         )
 
     def kept(self) -> dict[str, Any]:
@@ -216,7 +206,9 @@ class Pairs:
         return {
             "production": self._production.kept(),
             "shadow": self._shadow.kept(),
-            "seats": self._seats.kept(),
+            "partners": self._partners.tobytes(),
+            "mismatches": self._mismatches.tobytes(),
+            "tenant_of": self._tenant_of.tobytes(),
             "tenants": list(self._tenants),
             "runs": [self._runs["production"].kept(), self._runs["shadow"].kept()],
         }
@@ -225,33 +217,35 @@ class Pairs:
         """Go on from what `kept` gave, also under other tenants. Raises ValueError for anything else."""
         self._production.restore(kept["production"])
         self._shadow.restore(kept["shadow"])
-        self._seats.restore(kept["seats"])
+        _set(self._partners, kept["partners"])
+        _set(self._mismatches, kept["mismatches"])
+        _set(self._tenant_of, kept["tenant_of"])
         for run, before in zip(self._runs.values(), kept["runs"], strict=True):
             run.restore(before)
         places = [self._place(tenant) for tenant in kept["tenants"]]
-        tenants = self._seats.arrays["tenant"]
-        tenants[:] = np.array([*places, _NOBODY], np.int32)[tenants]
+        self._tenant_of[:] = np.array([*places, _NOBODY], np.int32)[self._tenant_of]
 
     def _place(self, tenant: str | None) -> int:
         return _NOBODY if tenant is None else self._index.get(tenant, self._other)
 
     def _seat(self, request: Request, tenant: str | None) -> None:
         """Production's instances begin without a partner."""
-        place, cells = self._place(tenant), self._seats.cells
-        for number in range(request.first, request.first + request.instances):
+        tenants, partners, mismatches = self._cells
+        place = self._place(tenant)
+        for number in range(request[0], request[1]):
             slot = number % self.size
-            cells["tenant"][slot], cells["partner"][slot], cells["mismatched"][slot] = place, _NOBODY, 0
+            tenants[slot], partners[slot], mismatches[slot] = place, _NOBODY, 0
 
     def _join(self, production: Request, shadow: Request) -> None:
         """Pair two answers to one request, as far as both still stand in their rings."""
-        if production.instances != shadow.instances:
+        first, end, hashes, asked = production
+        other, other_end, other_hashes, other_asked = shadow
+        if end - first != other_end - other:
             self.unequal += 1
             return
-        seats, comparable = self._seats.cells, production.hashes == shadow.hashes
-        asked, also_asked = self._production.columns.cells["asked"], self._shadow.columns.cells["asked"]
-        first = max(0, self._production.oldest - production.first, self._shadow.oldest - shadow.first)
-        for index in range(first, production.instances):
-            slot, partner = (production.first + index) % self.size, shadow.first + index
-            mismatched = comparable and asked[slot] != also_asked[partner % self.size]
-            seats["partner"][slot], seats["mismatched"][slot] = partner, mismatched
+        _, partners, mismatches = self._cells
+        for index in range(max(0, self._production.oldest - first, self._shadow.oldest - other), end - first):
+            slot = (first + index) % self.size
+            mismatched = hashes == other_hashes and asked[index] != other_asked[index]
+            partners[slot], mismatches[slot] = other + index, mismatched
             self.mismatched += mismatched

@@ -51,6 +51,10 @@ class Chunk:
         self._said: Final[bytes] = kept["said"]
         if len(self._lasts) != len(self.keys) or len(self._starts) != len(self.keys) + 1:
             raise ValueError("a chunk of what is remembered is not whole")
+        keys: bytes = kept["keys"]
+        self.least: Final = keys[: _KEY.itemsize]
+        self.greatest: Final = keys[-_KEY.itemsize :]
+        """Of its keys, if they are sorted. UUIDv7s of one chunk lie close together, so most look-ups need one."""
 
     @property
     def size(self) -> int:
@@ -75,25 +79,17 @@ class Chunk:
         return plain[timed[-1]].tobytes() if len(timed) else b""
 
 
-def _chunk(first: int, keys: Sequence[bytes], entries: Sequence[Entry]) -> dict[str, Any]:
+def _chunk(first: int, last: int, keys: Sequence[bytes], entries: Sequence[Entry]) -> dict[str, Any]:
+    """What is kept of entries between two numbers of instances."""
     said = [entry.said for entry in entries]
     return {
         "first": first,
-        "instances": (entries[-1].last if entries else first) - first,
+        "instances": last - first,
         "keys": b"".join(keys),
         "lasts": np.array([entry.last - first for entry in entries], "<u4").tobytes(),
         "starts": np.cumsum([0, *map(len, said)]).astype("<u4").tobytes(),
         "said": b"".join(said),
     }
-
-
-def _sorted(kept: dict[str, Any]) -> Chunk:
-    """The chunk of entries that come in the order of the log."""
-    plain = Chunk(kept)
-    order = np.argsort(plain.keys, kind="stable").tolist()
-    entries = [plain.entry(position) for position in order]
-    keys = [kept["keys"][16 * position : 16 * position + 16] for position in order]
-    return Chunk(_chunk(plain.first, keys, entries) | {"instances": plain.instances})
 
 
 class Remembered:
@@ -109,6 +105,8 @@ class Remembered:
         self._sealed_bytes = 0
         self._horizon = b""
         """Of the ids that were forgotten and tell their time, the latest, as far as the open chunk has been swept."""
+        self._horizon_at = -1
+        """Up to which instance the oldest sealed chunk has been swept."""
         self._crowded = False
         """Whether something was forgotten for lack of room."""
         self._first = 0
@@ -140,8 +138,10 @@ class Remembered:
             elif self._open[position].last > oldest:
                 found[key] = self._open[position]
         if rest and self._sealed:
-            wanted = np.array(rest, _KEY)
+            wanted, least, greatest = np.array(rest, _KEY), min(rest), max(rest)
             for chunk in self._sealed:  # the newest last, so that it counts
+                if greatest < chunk.least or chunk.greatest < least:
+                    continue
                 positions = chunk.find(wanted)
                 for place in np.flatnonzero(positions >= 0).tolist():
                     entry = chunk.entry(int(positions[place]))
@@ -162,7 +162,7 @@ class Remembered:
     def kept(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What survives a restart, by name: `open`, and each sealed chunk, the same object each time."""
         now = {"total": self.total, "horizon": self._horizon, "crowded": self._crowded}
-        yield "open", _chunk(self._first, self._keys, self._open) | now
+        yield "open", _chunk(self._first, self.total, self._keys, self._open) | now
         for chunk in self._sealed:
             yield str(chunk.first), chunk.kept
 
@@ -185,7 +185,10 @@ class Remembered:
     def _forgotten_until(self) -> bytes:
         oldest = self.total - self.keep
         if self._sealed:
-            return max(self._horizon, self._sealed[0].latest(oldest))
+            if self._horizon_at != oldest:
+                self._horizon_at = oldest
+                self._horizon = max(self._horizon, self._sealed[0].latest(oldest))
+            return self._horizon
         while self._swept < len(self._open) and self._open[self._swept].last <= oldest:
             if made_in_order(self._keys[self._swept]):
                 self._horizon = max(self._horizon, self._keys[self._swept])
@@ -193,7 +196,9 @@ class Remembered:
         return self._horizon
 
     def _seal(self) -> None:
-        chunk = _sorted(_chunk(self._first, self._keys, self._open))
+        order = np.argsort(np.array(self._keys, _KEY), kind="stable").tolist()
+        keys, entries = ([part[position] for position in order] for part in (self._keys, self._open))
+        chunk = Chunk(_chunk(self._first, self.total, keys, entries))
         self._sealed.append(chunk)
         self._sealed_bytes += chunk.size
         self._first = self.total
