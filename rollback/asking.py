@@ -22,6 +22,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 _FAILED: Final = frozenset({"error", "timeout", "truncated"})
 _NOBODYS: Final = frozenset({"client_closed", "fallback", "log_only"})
 """Outcomes that say nothing of the version."""
+_ASKED_WRONGLY: Final = frozenset({"3xx", "4xx"})
 
 
 class AwayError(Exception):
@@ -117,7 +118,7 @@ def traffic_of(requests: list[dict[str, Any]], latency: list[dict[str, Any]]) ->
             continue
         count = counts.setdefault((labels["role"], labels["version"]), [0.0, 0.0])
         count[0] += value
-        if labels["outcome"] in _FAILED or labels["status"] == "5xx":
+        if labels["status"] == "5xx" or (labels["outcome"] in _FAILED and labels["status"] not in _ASKED_WRONGLY):
             count[1] += value
     p95 = {(one["metric"]["role"], one["metric"]["version"]): float(one["value"][1]) for one in latency}
     found = {}
