@@ -10,7 +10,7 @@ TEST_ARGS ?=
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops bench-detection spool-hour stream-gib calibration
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection spool-hour stream-gib calibration
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -76,6 +76,10 @@ bench-soak: venv ## the proxy's memory while its shadow hangs for ten minutes
 bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.emitter $(BENCH_ARGS)
+
+bench-exporter: venv ## what the exporter takes from a real Kafka, what a scrape costs, and Evidently beside it (five minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.exporter $(BENCH_ARGS)
 
 bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
 	$(PY) -m bench.stops $(BENCH_ARGS)
