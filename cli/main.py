@@ -15,7 +15,7 @@ COMMANDS: Final = {
     "demo": ("demo.command", "the whole on real flights of 2013, with drift"),
     "proxy": ("proxy.command", "the proxy in front of the models"),
     "exporter": ("exporter.command", "the exporter that measures drift"),
-    "profile": ("reference.command", "make a reference profile from a CSV file of training data"),
+    "profile": ("reference.command", "make a reference profile out of training data or events, or show one"),
     "topics": ("cli.topics", "make the Kafka topics, or check them"),
     "check": ("cli.check", "check a configuration and everything it names"),
 }
