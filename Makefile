@@ -10,7 +10,7 @@ TEST_ARGS ?=
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -86,6 +86,9 @@ spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how qui
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
+
+calibration: venv ## the share of small p-values without drift, over 20,000 windows of each shape (ten minutes)
+	SHADOWDRIFT_CALIBRATION_WINDOWS=20000 $(PY) -m pytest tests/exporter/test_calibration.py -rP
 
 check: venv ## lint, format and types
 	$(PY) -m ruff check .
