@@ -18,6 +18,8 @@ from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
 from exporter.windows.models import Measured, ModelState
 
+_OURS: Final = ("ce_type", INFERENCE_TYPE.encode())
+
 
 class Record(Protocol):
     """A message as a consumer gives it."""
@@ -71,6 +73,10 @@ class Intake:
             self.owned.clear()
         return moved
 
+    def partition(self, model: str) -> int | None:
+        """Where a configured model's events belong; None while nobody knows how many partitions there are."""
+        return self._partitions.get(model)
+
     def models_of(self, partition: int) -> list[Measured]:
         """The configured models whose events belong to that partition."""
         return [measured for name, measured in self.models.items() if self._partitions.get(name) == partition]
@@ -99,7 +105,8 @@ class Intake:
             if self._clock() >= deadline:
                 break
         for state in touched.values():
-            self.counters.not_in_reference[state.measured.name] += state.flush()
+            for reason, count in state.flush().items():
+                self.counters.left_out[state.measured.name, reason] += count
         return position + 1
 
     def leave_out(self, topic: str, partition: int, offset: int, why: str, *, repeated: bool) -> None:
@@ -124,19 +131,18 @@ class Intake:
             return
         state = self.owned[event.model]
         key = (event.model, event.role)
-        role = state.roles[event.role]
-        if role.ids.seen(event.id):
+        if not state.take(event):
             counters.duplicate[key] += 1
             return
         counters.events[key] += 1
         counters.last_event[key] = event.time
-        role.take(event)
         touched[event.model] = state
 
     def _event(self, record: Record) -> InferenceEvent:
-        kind = header(list(record.headers), "ce_type")
-        if kind is not None and kind != INFERENCE_TYPE:
-            raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
+        if _OURS not in record.headers:
+            kind = header(list(record.headers), "ce_type")
+            if kind is not None and kind != INFERENCE_TYPE:
+                raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
         event = decode_inference(record.value)
         if TOPIC_OF_ROLE[event.role] != record.topic:
             raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")

@@ -53,10 +53,15 @@ def js_divergence(a: ArrayLike, b: ArrayLike) -> float:
 
 def psi_by_column(a: Counts, b: Counts, starts: Starts) -> Floats:
     """`psi` of each of F columns: `a` and `b` hold their counts in a row, `starts` (F) where each column begins."""
+    return np.maximum(_sums(psi_terms(a, b, starts), starts), 0.0)
+
+
+def psi_terms(a: Counts, b: Counts, starts: Starts) -> Floats:
+    """What each bin of F columns adds to `psi_by_column`: (p - q) · ln(p / q), never negative."""
     p, q = smoothed(a, starts), smoothed(b, starts)
     # A difference of logarithms: exchanging the samples changes both factors' signs and nothing else.
-    terms = (p - q) * (np.log(p) - np.log(q))
-    return np.maximum(_sums(terms, starts), 0.0)
+    terms: Floats = (p - q) * (np.log(p) - np.log(q))
+    return terms
 
 
 def js_divergence_by_column(a: Counts, b: Counts, starts: Starts) -> Floats:
