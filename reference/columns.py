@@ -17,10 +17,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.categories import boolean_category as boolean_category
+from reference.categories import number_category as number_category
 from reference.profile import Binning, Categorical, CategoryType, Column, Numeric
 from reference.tally import Kind, Tally
-from reference.tally import boolean_category as boolean_category  # the names of live values, too
-from reference.tally import number_category as number_category
 
 MAX_MONITORED: Final = 50
 MIN_MONITORED_ROWS: Final = 20

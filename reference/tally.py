@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.categories import boolean_category, number_category
 from reference.profile import CategoryType
 
 Kind = Literal["numeric", "categorical"]
@@ -21,7 +22,6 @@ Kind = Literal["numeric", "categorical"]
 MAX_INTEGER_CATEGORIES: Final = 20
 """With more distinct values than this, whole numbers are numeric."""
 
-_EXACT: Final = 10**18
 _NUMBERS: Final = {int, float}
 
 
@@ -145,18 +145,6 @@ class Tally:
             self._exact.update(values)
             if self.kind is None and len(self._exact) > MAX_INTEGER_CATEGORIES:
                 self._exact = None
-
-
-def number_category(value: float) -> str:
-    """The category of a finite number: `3` for 3 and for 3.0, `0.5` for 0.5. Raises OverflowError beyond a float."""
-    if -_EXACT < value < _EXACT:
-        return str(int(value)) if value == int(value) else repr(float(value))
-    return repr(float(value))
-
-
-def boolean_category(value: bool) -> str:
-    """`true` or `false`."""
-    return "true" if value else "false"
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
