@@ -33,6 +33,11 @@ class Reading:
         found = self.select(name, tenant="_all", against="reference")
         return {labels["feature"]: value for labels, value in found}
 
+    def missing(self) -> dict[str, float]:
+        """Each column's share of missing values in production's window, for the whole model."""
+        found = self.select("drift_feature_missing_ratio", tenant="_all", role="production")
+        return {labels["feature"]: value for labels, value in found}
+
     def psi(self) -> dict[str, float]:
         """Each column's PSI against the reference, for the whole model."""
         return self.by_column("drift_psi")

@@ -86,7 +86,8 @@ async def tell(
             say(f"proxy metrics    {addresses['admin']}/metrics")
             say(f"exporter metrics {addresses['exporter']}/metrics")
             if options.kind != "none":
-                say(f"will drift: {', '.join(planned.expectation.drifted)}")
+                moves = planned.expectation.missing if options.kind == "missing" else planned.expectation.drifted
+                say(f"will {'go missing' if options.kind == 'missing' else 'drift'}: {', '.join(moves)}")
                 say(f"left alone: {', '.join(planned.expectation.left_alone)}")
             observed = Observed(options.kind, planned.expectation, WINDOW)
             timeout = aiohttp.ClientTimeout(total=5)
@@ -147,7 +148,7 @@ class _Run:
             elif switched is not None:
                 seconds = time.monotonic() - switched.monotonic
                 if self._observed.drifting(self._exporter, seconds):
-                    self._view.say(f"  drift is large {seconds:.1f} s after its first request")
+                    self._view.say(f"  drift is seen {seconds:.1f} s after its first request")
 
     def _drift(self) -> None:
         """Switch to the drifted phase, once production's window is full."""

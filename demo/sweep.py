@@ -11,7 +11,8 @@ from typing import Any, Final
 from demo.drift import KINDS
 
 _COLUMNS: Final = (
-    "drift", "seed", "psi_before", "psi_after", "psi_left_alone_max", "detect_seconds", "requests", "lost", "conserved"
+    "drift", "seed", "psi_before", "psi_after", "psi_left_alone_max", "missing_after",
+    "detect_seconds", "requests", "lost", "conserved",
 )  # fmt: skip
 
 
