@@ -35,7 +35,7 @@ class AdminServer:
         self._token = _read_token(token_file)
         self._open = {"/-/healthy", "/-/ready"} if "health" in open_without_token else set()
         self._open |= {"/metrics"} if "metrics" in open_without_token else set()
-        self._open_folders = tuple(f"/{name}/" for name in open_without_token)
+        self._open_folders = tuple(f"/{name}/" for name in open_without_token if name not in {"health", "metrics"})
         self._app = web.Application(middlewares=[self._guard])
         self._app.router.add_get("/-/healthy", self._healthy)
         self._app.router.add_get("/-/ready", self._ready)

@@ -45,7 +45,12 @@ def decode_inference(value: bytes | None) -> InferenceEvent:
 
     Raises `EventError` for anything else, however made: no input raises another exception.
     """
-    event = _decode(_inference_decoder, value)
+    try:
+        if not value or len(value) > MAX_EVENT_BYTES:
+            raise ValueError
+        event = _inference_decoder.decode(value)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        event = _decode(_inference_decoder, value)  # raises what is wrong; kept from the way of those that are right
     if not (0 < len(event.id) <= MAX_NAME_CHARACTERS and 0 < len(event.model) <= MAX_NAME_CHARACTERS):
         raise _bad_name()
     if not 0 < len(event.version) <= MAX_NAME_CHARACTERS:

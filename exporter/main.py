@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 
@@ -29,6 +30,10 @@ _SEND_SECONDS = 2.0
 async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
     """Serve until `stop`. Raises `Refusal` for what the user has to mend: profile, port, token file, topics."""
     references = References(configuration)
+    # Each event is some ten objects without a cycle, which come and go: looking for cycles at the usual distances costs
+    # a fifth of the time. What is there from the start stays.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     brokers = brokers_of(configuration)
     intake = Intake(references.measured(), lambda message: outbox.put(message))
     outbox = Outbox(brokers, intake.counters.unkept)

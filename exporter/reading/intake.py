@@ -131,7 +131,11 @@ class Intake:
         counters = self.counters
         counters.consumed[record.topic] += 1
         try:
-            event = self._event(record)
+            event = decode_inference(record.value) if _OURS in record.headers else self._event(record)
+            if TOPIC_OF_ROLE[event.role] != record.topic:
+                raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
+            if event.model not in self.models:
+                raise _Refused("unknown_model", "the configuration names no such model")
             if self._partitions[event.model] != record.partition:
                 self._forward(record, event, repeated)
                 return
@@ -150,16 +154,11 @@ class Intake:
         touched[event.model] = state
 
     def _event(self, record: Record) -> InferenceEvent:
-        if _OURS not in record.headers:
-            kind = header(list(record.headers), "ce_type")
-            if kind is not None and kind != INFERENCE_TYPE:
-                raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
-        event = decode_inference(record.value)
-        if TOPIC_OF_ROLE[event.role] != record.topic:
-            raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
-        if event.model not in self.models:
-            raise _Refused("unknown_model", "the configuration names no such model")
-        return event
+        """Of a message whose headers are not ours: without a type it may be an event, with another it is none."""
+        kind = header(list(record.headers), "ce_type")
+        if kind is not None and kind != INFERENCE_TYPE:
+            raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
+        return decode_inference(record.value)
 
     def _forward(self, record: Record, event: InferenceEvent, repeated: bool) -> None:
         """Send an event that another client's partitioner has put elsewhere to its model's partition, once."""

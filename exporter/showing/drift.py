@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
-from exporter.showing.exposition import Family, Sample, label_texts, lines, numbers
-from exporter.showing.moved import share, top_bins, top_columns
+from exporter.showing.exposition import Family, Labels, Sample, label_texts, lines, numbers
+from exporter.showing.moved import bin_shares, top_bins, top_columns
 from exporter.windows.models import LEVELS, Measured, ModelState
 
 _HELP: Final = {
@@ -92,18 +92,27 @@ class BinText:
                 yield made[2]
 
     def _lines(self, compared: Compared, shadow: Compared | None) -> Iterator[str]:
-        fixed = (("model", self._measured.name), ("tenant", compared.tenant))
-        for at in top_columns(compared):
-            column = int(compared.columns[at])
-            feature = ("feature", self._measured.columns.names[column])
-            for moved in top_bins(self._measured, compared, at):
-                values: dict[str, float | None] = {"production": moved.production, "reference": moved.other}
-                if shadow is not None:
-                    values["shadow"] = share(self._measured, shadow.other, column, moved.number)
-                for role, value in values.items():
-                    if value is not None:
-                        labels = label_texts((*fixed, feature, ("role", role)), "bin", [moved.bin])
-                        yield f"drift_bin_ratio{labels[0]}{value!r}\n"
+        columns = self._measured.columns
+        shares = {
+            "production": bin_shares(columns.layout, compared.production),
+            "reference": bin_shares(columns.layout, compared.other),
+        }
+        told = {role: set(compared.columns.tolist()) for role in shares}
+        if shadow is not None:
+            shares["shadow"] = bin_shares(columns.layout, shadow.other)
+            told["shadow"] = set(shadow.columns.tolist())
+        bins = top_bins(columns.layout, compared)
+        for column in top_columns(compared):
+            feature = (*self._named(compared.tenant), ("feature", columns.names[column]))
+            for role, values in shares.items():
+                if column in told[role]:
+                    labels = label_texts(
+                        (*feature, ("role", role)), "bin", [columns.bin_names[at] for at in bins[column]]
+                    )
+                    yield lines("drift_bin_ratio", labels, [repr(values[at]) for at in bins[column]])
+
+    def _named(self, tenant: str) -> Labels:
+        return (("model", self._measured.name), ("tenant", tenant))
 
 
 class DriftFamilies:

@@ -17,7 +17,7 @@ class EvidenceEndpoint:
     @property
     def routes(self) -> list[web.RouteDef]:
         """What the server is to serve."""
-        return [web.get("/evidence/{model}", self._evidence)]
+        return [web.get(r"/evidence/{model:[\s\S]+}", self._evidence)]
 
     async def _evidence(self, request: web.Request) -> web.Response:
         model = request.match_info["model"]

@@ -10,7 +10,7 @@ from exporter.reading.intake import Intake
 from exporter.showing.collect import Source
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
 from exporter.showing.holdings import windows_of
-from exporter.showing.moved import top_bins
+from exporter.showing.moved import bin_shares, top_bins
 from exporter.showing.quality import ratios
 from exporter.showing.references import reference_of
 from exporter.windows.models import LEVELS, Measured, ModelState
@@ -86,13 +86,13 @@ def _comparison(measured: Measured, compared: Compared) -> document.Comparison:
 
 
 def _features(measured: Measured, compared: Compared) -> Iterator[document.FeatureDrift]:
-    parts = (compared.psi, compared.js, compared.critical, compared.pvalue)
-    columns, levels = compared.columns.tolist(), compared.levels.tolist()
-    sizes = zip(compared.instances.tolist(), compared.other_instances.tolist(), strict=True)
-    values = zip(*(part.tolist() for part in parts), strict=True)
-    for at, (column, level, (instances, others), (psi, js, critical, pvalue)) in enumerate(
-        zip(columns, levels, sizes, values, strict=True)
-    ):
+    bins = _bins(measured, compared)
+    parts = (
+        *(compared.columns, compared.levels, compared.instances, compared.other_instances),
+        *(compared.psi, compared.js, compared.critical, compared.pvalue),
+    )
+    for column, level, instances, others, *values in zip(*(part.tolist() for part in parts), strict=True):
+        psi, js, critical, pvalue = values
         yield document.FeatureDrift(
             feature=measured.columns.names[column],
             psi=psi,
@@ -102,11 +102,18 @@ def _features(measured: Measured, compared: Compared) -> Iterator[document.Featu
             level=LEVELS[level - 1] if level else None,
             instances=instances,
             other_instances=others,
-            bins=tuple(
-                document.Bin(bin=moved.bin, production=moved.production, other=moved.other)
-                for moved in top_bins(measured, compared, at)
-            ),
+            bins=bins[column],
         )
+
+
+def _bins(measured: Measured, compared: Compared) -> list[tuple[document.Bin, ...]]:
+    """Of each of the model's columns those that moved most."""
+    layout, names = measured.columns.layout, measured.columns.bin_names
+    ours, theirs = bin_shares(layout, compared.production), bin_shares(layout, compared.other)
+    return [
+        tuple(document.Bin(bin=names[at], production=ours[at], other=theirs[at]) for at in bins)
+        for bins in top_bins(layout, compared)
+    ]
 
 
 def _quality(state: ModelState) -> Iterator[document.Quality]:

@@ -1,51 +1,39 @@
-"""Which bins of a column moved most: those that contribute most to its PSI, by a name that a person can read."""
+"""Which bins of a column moved most: those that contribute most to its PSI."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter.showing.comparisons import Compared
 from exporter.statistics.divergence import psi_terms
-from exporter.windows.models import Measured
+from exporter.windows.window import Layout
 
 TOP_COLUMNS: Final = 5
 TOP_BINS: Final = 3
 
 
-class Moved(NamedTuple):
-    """One bin of one column: its share of the valid values on both sides."""
-
-    number: int
-    """Its position among the column's bins."""
-    bin: str
-    production: float
-    other: float
-
-
 def top_columns(compared: Compared) -> list[int]:
-    """The positions, among the columns that are compared, of the five with the greatest PSI, the greatest first."""
-    positions: list[int] = np.argsort(-compared.psi, kind="stable")[:TOP_COLUMNS].tolist()
-    return positions
+    """The five columns with the greatest PSI, the greatest first, by their positions among the model's."""
+    columns: list[int] = compared.columns[np.argsort(-compared.psi, kind="stable")[:TOP_COLUMNS]].tolist()
+    return columns
 
 
-def top_bins(measured: Measured, compared: Compared, at: int) -> Iterator[Moved]:
-    """The three bins of the column at position `at` that contribute most to its PSI, the greatest first."""
-    column, layout = int(compared.columns[at]), measured.columns.layout
-    start, size = int(layout.bin_starts[column]), int(layout.sizes[column])
-    ours, theirs = compared.production[start : start + size], compared.other[start : start + size]
-    terms = psi_terms(ours, theirs, np.zeros(1, np.intp))
-    names = measured.columns.bin_names[column]
-    for bin_ in np.argsort(-terms, kind="stable")[:TOP_BINS].tolist():
-        yield Moved(bin_, names[bin_], float(ours[bin_] / ours.sum()), float(theirs[bin_] / theirs.sum()))
+def top_bins(layout: Layout, compared: Compared) -> list[list[int]]:
+    """Of each of the model's columns the three bins that contribute most to its PSI, the greatest first.
+
+    A bin is told by its position among those of all columns.
+    """
+    terms = psi_terms(compared.production, compared.other, layout.bin_starts)
+    order = np.lexsort((-terms, np.repeat(np.arange(len(layout.sizes)), layout.sizes)))
+    starts, counts = layout.bin_starts.tolist(), np.minimum(layout.sizes, TOP_BINS).tolist()
+    return [order[start : start + count].tolist() for start, count in zip(starts, counts, strict=True)]
 
 
-def share(measured: Measured, counts: NDArray[np.int64], column: int, number: int) -> float | None:
-    """The share of a column's valid values in one of its bins; None without a valid value."""
-    layout = measured.columns.layout
-    start = int(layout.bin_starts[column])
-    valid = int(counts[start : start + int(layout.sizes[column])].sum())
-    return int(counts[start + number]) / valid if valid else None
+def bin_shares(layout: Layout, counts: NDArray[np.int64]) -> list[float]:
+    """The share of its column's valid values in each bin of all columns; 0 in a column without any."""
+    valid = np.maximum(np.add.reduceat(counts, layout.bin_starts), 1)
+    shares: list[float] = (counts / np.repeat(valid, layout.sizes)).tolist()
+    return shares

@@ -43,8 +43,8 @@ class Columns:
         self.layout: Final = Layout([bins.size for bins in self.bins])
         self.reference: Final = np.concatenate([np.empty(0, np.int64), *(bins.reference for bins in self.bins)])
         """The reference's counts in the bins of all columns."""
-        self.bin_names: Final = tuple(bin_names(column) for column in columns.values())
-        """Of each column a name for each bin."""
+        self.bin_names: Final = tuple(name for column in columns.values() for name in bin_names(column))
+        """A name for each bin of all columns."""
         self.numeric: Final = np.array([bins.numeric for bins in self.bins], bool)
         self.unknown: Final[dict[str, None]] = {}
         """Names of features that requests carried and the profile lacks: the first few."""
