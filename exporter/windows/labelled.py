@@ -46,6 +46,8 @@ class Labelled:
     def __init__(self, settings: Labels, size: int, entries: int | None = None) -> None:
         """`size` is W; `entries` those of a chunk of memory, for tests."""
         self.size: Final = size
+        self.revision = 0
+        """Another number after each change."""
         self._answers: Final[dict[Role, Answers]] = {
             "production": Answers(settings.keep, size, entries),
             "shadow": Answers(settings.keep, size, entries),
@@ -66,6 +68,7 @@ class Labelled:
         """Take an answer that did not come before, with what `answers.entering` says of it; `None` does not enter."""
         if not event.instances:
             return
+        self.revision += 1
         if event.role != self._source:
             self._look_up()
             self._source = event.role
@@ -82,6 +85,7 @@ class Labelled:
 
     def take_labels(self, event: LabelsEvent) -> None:
         """Take a label event; whether it came before is told by `flush`."""
+        self.revision += 1
         if self._source != "labels":
             self._look_up()
             self._source = "labels"

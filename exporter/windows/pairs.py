@@ -144,6 +144,8 @@ class Pairs:
         """Pairs, ever made, whose features differ: a fault of the pipeline."""
         self.unequal = 0
         """Requests, ever, of which the two models answered different numbers of instances; they make no pairs."""
+        self.revision = 0
+        """Another number after each change."""
         self._tenants: Final = tuple(tenants)
         self._index: Final = {tenant: position for position, tenant in enumerate(tenants)}
         self._other: Final = self._index.get("_other", _NOBODY)
@@ -176,6 +178,7 @@ class Pairs:
             return
         if not self._runs[event.role].goes_on(event.version, len(event.instances), enters=key is not None):
             ours.restart()
+        self.revision += 1
         if key is None:
             return
         request = ours.add(key, event)
