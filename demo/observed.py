@@ -26,6 +26,9 @@ class Observed:
         self.left_alone_max = 0.0
         self.largest_since = 0.0
         self.detect_seconds: float | None = None
+        self.accuracy_before: dict[str, float] = {}
+        self.accuracy_after: dict[str, float] = {}
+        """Of both models, by role, over the last labelled pairs."""
         self.lost = 0
         self.events = dict.fromkeys(ROLES, 0)
         self.broken: list[str] = []
@@ -34,11 +37,16 @@ class Observed:
         """Whether production's window holds as many instances as it can."""
         return exporter.total("drift_window_instances", tenant="_all", role="production") >= self._window
 
+    def labelled(self) -> bool:
+        """Whether the labels have told how good both models are before the drift."""
+        return self.accuracy_before.keys() == set(ROLES)
+
     def steady(self, exporter: Reading) -> None:
         """A look before the drift; the last one with a full window counts."""
         if self.window_full(exporter):
             self.psi_before = max(exporter.psi().values(), default=0.0)
             self.missing_before = max(exporter.missing().values(), default=0.0)
+            self.accuracy_before = exporter.by_role("drift_accuracy_ratio")
 
     def drifting(self, exporter: Reading, seconds: float) -> bool:
         """A look `seconds` after the first drifted request; whether this one is the first to show the drift."""
@@ -68,6 +76,7 @@ class Observed:
         psi = exporter.psi()
         names = self.expectation.drifted if self._drifts else list(psi)
         self.psi_after = max((psi.get(name, 0.0) for name in names), default=0.0)
+        self.accuracy_after = exporter.by_role("drift_accuracy_ratio")
         self.missing_after = self._missing(exporter) if self._loses else max(exporter.missing().values(), default=0.0)
 
     @property
@@ -100,6 +109,8 @@ class Observed:
             "missing_before": _rounded(self.missing_before),
             "missing_after": _rounded(self.missing_after),
             "detect_seconds": _rounded(self.detect_seconds),
+            "accuracy_before": {role: round(value, 4) for role, value in self.accuracy_before.items()},
+            "accuracy_after": {role: round(value, 4) for role, value in self.accuracy_after.items()},
             "requests": requests,
             "events": self.events,
             "lost": self.lost,
@@ -115,6 +126,8 @@ class Observed:
             found.append("production's window was never full before the drift; give it more --seconds")
         elif self.psi_before >= STEADY_BELOW:
             found.append(f"the largest PSI before the drift was {self.psi_before:.3f}, not below {STEADY_BELOW}")
+        if not (self.labelled() and self.accuracy_after.keys() == set(ROLES)):
+            found.append("the labels gave no accuracy of both models")
         if self.left_alone_max >= LARGE:
             found.append(f"a feature that was left alone reached PSI {self.left_alone_max:.3f}")
         if not self._drifts and self.largest_since >= LARGE:

@@ -61,9 +61,14 @@ async def _run(options: Options, as_json: bool, stop: asyncio.Event) -> list[str
 
 def _summary(observed: Observed) -> str:
     before = "" if observed.psi_before is None else f"largest PSI {observed.psi_before:.3f} before, "
-    seen = "" if observed.detect_seconds is None else f", seen after {observed.detect_seconds:.1f} s"
     missing = f", {observed.missing_after:.0%} missing" if observed.kind == "missing" else ""
-    return f"{before}{observed.psi_after:.3f} at the end{missing}{seen}; {observed.lost} answers lost"
+    seen = "" if observed.detect_seconds is None else f", seen after {observed.detect_seconds:.1f} s"
+    right = "".join(
+        f"; {role} right in {was:.1%} before, {observed.accuracy_after[role]:.1%} at the end"
+        for role, was in observed.accuracy_before.items()
+        if role in observed.accuracy_after
+    )
+    return f"{before}{observed.psi_after:.3f} at the end{missing}{seen}{right}; {observed.lost} answers lost"
 
 
 def _parser() -> argparse.ArgumentParser:

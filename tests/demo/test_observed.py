@@ -7,6 +7,9 @@ from demo.readings import Reading, broken_laws, parse
 EXPECTATION = Expectation({"temp": 2.0, "carrier": 0.01}, ["temp"], ["carrier"])
 
 
+ACCURACY = {"production": 0.8, "shadow": 0.75}
+
+
 def exporter(filled: int = 1000, events: int = 0, missing: float = 0.0, **psi: float) -> Reading:
     """The exporter's text with one window and these gauges; `missing` is the share of temp's values."""
     lines = [f'drift_window_instances{{model="m",tenant="_all",role="production"}} {filled}']
@@ -18,6 +21,7 @@ def exporter(filled: int = 1000, events: int = 0, missing: float = 0.0, **psi: f
     lines += [f'drift_psi{{model="m",tenant="_all",feature="{name}",against="shadow"}} 9' for name in psi]
     ratio = 'drift_feature_missing_ratio{model="m",tenant="%s",role="%s",feature="temp"} %s'
     lines += [ratio % ("_all", "production", missing), ratio % ("acme", "production", 1), ratio % ("_all", "shadow", 1)]
+    lines += [f'drift_accuracy_ratio{{model="m",role="{role}"}} {value}' for role, value in ACCURACY.items()]
     lines.append(f'drift_events_total{{model="m",role="production"}} {events}')
     return parse("\n".join(lines) + "\n")
 
@@ -52,6 +56,15 @@ def test_a_good_run_surprises_nobody() -> None:
     assert line["psi_after"] == 2.0
     assert line["lost"] == 0
     assert line["conserved"] is True
+    assert line["accuracy_before"] == line["accuracy_after"] == ACCURACY
+
+
+def test_labels_that_never_arrive_are_a_surprise() -> None:
+    """Both models' accuracy has to be there, before and at the end."""
+    run = observed("none")
+    run.steady(exporter(temp=0.02))
+    run.at_rest(proxy(), parse("drift_events_total 0\n"))
+    assert run.surprises() == ["the labels gave no accuracy of both models"]
 
 
 def test_a_window_that_is_not_full_tells_nothing_of_the_time_before() -> None:
