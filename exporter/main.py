@@ -13,6 +13,7 @@ from configuration.sections import Configuration
 from exporter.reading.consume import Consumer
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
+from exporter.reading.state import StateStore
 from exporter.showing.collect import Collector
 from exporter.windows.models import Measured, measured_models
 from lifecycle.tether import Tether
@@ -20,7 +21,7 @@ from reference.profile import load_for
 
 _log = logging.getLogger("shadowdrift.exporter")
 
-_STOP_SECONDS = 4.0
+_STOP_SECONDS = 7.0
 _SEND_SECONDS = 2.0
 
 
@@ -30,7 +31,8 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     brokers = brokers_of(configuration)
     intake = Intake(models, lambda message: outbox.put(message))
     outbox = Outbox(brokers, intake.counters.unkept)
-    consumer = Consumer(brokers, intake)
+    store = StateStore(brokers)
+    consumer = Consumer(brokers, intake, store)
     collector = Collector(intake, consumer, time.monotonic, time.time)
     settings = configuration.exporter
     server = AdminServer(

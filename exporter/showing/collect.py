@@ -25,6 +25,9 @@ class Source(Protocol):
     def lag(self) -> Mapping[tuple[str, int], int]:
         """Messages that wait to be read, by topic and partition."""
 
+    def certain(self) -> bool:
+        """Whether the models are ours beyond doubt; if not, another process may show them."""
+
 
 class Collector:
     """Makes the text of `/metrics`."""
@@ -41,24 +44,30 @@ class Collector:
         self._monotonic = monotonic
         self._wall = wall
         self._made_at = float("-inf")
+        self._made_of: list[ModelState] = []
         self._text = b""
 
     def metrics(self) -> bytes:
         """The exposition, at most a second old."""
         now = self._monotonic()
-        if now - self._made_at >= _CACHE_SECONDS:
+        owned = self._shown()
+        if now - self._made_at >= _CACHE_SECONDS or owned != self._made_of:
             self._text = exposition(self.families())
-            self._made_at = now
+            self._made_at, self._made_of = now, owned
         return self._text
 
     def families(self) -> Iterator[Family]:
         """Every family, of this instant."""
-        owned = list(self._intake.owned.values())
+        owned = self._shown()
         yield from _drift(owned)
         yield from self._windows(owned)
         yield from self._references()
         yield from self._counters()
-        yield from self._freshness()
+        yield from self._freshness(owned)
+
+    def _shown(self) -> list[ModelState]:
+        """The models whose series may stand in a scrape: whole, and ours for certain."""
+        return list(self._intake.shown().values()) if self._source.certain() else []
 
     def _windows(self, owned: list[ModelState]) -> Iterator[Family]:
         instances: list[Sample] = []
@@ -128,16 +137,17 @@ class Collector:
             ],
         )
 
-    def _freshness(self) -> Iterator[Family]:
-        lag = {(topic, str(partition)): value for (topic, partition), value in self._source.lag().items()}
+    def _freshness(self, owned: list[ModelState]) -> Iterator[Family]:
+        lag = self._source.lag() if self._source.certain() else {}
         yield Family(
             "drift_consumer_lag_events",
             "gauge",
             "Messages that wait to be read.",
-            labelled(("topic", "partition"), lag),
+            labelled(("topic", "partition"), {(topic, str(number)): value for (topic, number), value in lag.items()}),
         )
         # A model that has gone to another process is that one's to tell of.
-        last = {key: at for key, at in self._intake.counters.last_event.items() if key[0] in self._intake.owned}
+        shown = {state.measured.name for state in owned}
+        last = {key: at for key, at in self._intake.counters.last_event.items() if key[0] in shown}
         yield Family(
             "drift_last_event_timestamp_seconds",
             "gauge",

@@ -9,6 +9,7 @@ import numpy as np
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
+from events.topics import TOPIC_OF_ROLE
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.rows import Columns
 from exporter.windows.window import Rows, Window
@@ -56,6 +57,12 @@ class RoleState:
         self._measured = measured
         self.ids: Final = RecentIds(_REMEMBERED * measured.size)
         self.windows: Final = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
+        self.taken = 0
+        """How many events it has taken since this process has it."""
+        self.last_time: float | None = None
+        """The event time of the last of them."""
+        self.muted: frozenset[str] = frozenset()
+        """Tenants whose windows know already what is being read again."""
         self._waiting: list[InferenceEvent] = []
         self._keys: list[int] = []
 
@@ -64,6 +71,8 @@ class RoleState:
         key = event_key(event.id)
         if self.ids.seen(key):
             return False
+        self.taken += 1
+        self.last_time = event.time
         if event.outcome in _IN_WINDOWS:
             self._waiting.append(event)
             self._keys.append(key)
@@ -99,7 +108,8 @@ class RoleState:
             for position, event in enumerate(events):
                 if event.tenant is not None:
                     name = event.tenant if event.tenant in self._measured.named else OTHER
-                    by_tenant.setdefault(name, []).append(position)
+                    if name not in self.muted:
+                        by_tenant.setdefault(name, []).append(position)
         if not by_tenant:
             return
         ends = np.cumsum(lengths)
@@ -138,6 +148,15 @@ class ModelState:
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""
         return self.roles[event.role].take(event)
+
+    def mute(self, topic: str, known: frozenset[str]) -> None:
+        """Read a topic again without the sections that have seen its next messages; for the next ones, that is.
+
+        A section's name is `tenant|role` (`sections`).
+        """
+        for role, state in self.roles.items():
+            if TOPIC_OF_ROLE[role] == topic:
+                state.muted = frozenset(tenant for tenant in state.windows if f"{tenant}|{role}" in known)
 
     def flush(self) -> int:
         """Move what waits into the windows of both roles; how many feature values had a name the profile lacks."""

@@ -11,6 +11,7 @@ from events.headers import header
 from events.partitions import partition_of
 from exporter.showing.comparisons import compared, ratios
 from exporter.statistics.divergence import js_divergence, psi
+from exporter.windows.models import ModelState
 from tests.exporter.making import PARTITIONS, Desk, Record, event, model, profile, record
 
 GOOD = {"amount": 0.5, "country": "DE"}
@@ -379,5 +380,5 @@ def test_a_partition_that_goes_takes_its_models_with_it():
     partition = partition_of("fraud", PARTITIONS)
     desk.intake.disown(partition)
     assert desk.intake.owned == {}
-    desk.intake.own(partition)
+    desk.intake.own(ModelState(desk.intake.models["fraud"]))
     assert desk.window().filled == 0
