@@ -15,6 +15,9 @@ from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
 from exporter.reading.state import StateStore
 from exporter.showing.collect import Collector
+from exporter.showing.comparisons import Comparer
+from exporter.showing.endpoint import EvidenceEndpoint
+from exporter.showing.evidence import Witness
 from exporter.windows.models import Measured, measured_models
 from lifecycle.tether import Tether
 from reference.profile import load_for
@@ -33,10 +36,16 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     outbox = Outbox(brokers, intake.counters.unkept)
     store = StateStore(brokers)
     consumer = Consumer(brokers, intake, store)
-    collector = Collector(intake, consumer, time.monotonic, time.time)
+    comparer = Comparer()
+    collector = Collector(intake, consumer, time.monotonic, time.time, comparer)
+    evidence = EvidenceEndpoint(Witness(intake, consumer, comparer, time.time))
     settings = configuration.exporter
     server = AdminServer(
-        collector.metrics, consumer.waits_for, token_file=settings.token_file, open_without_token=settings.open
+        collector.metrics,
+        consumer.waits_for,
+        token_file=settings.token_file,
+        open_without_token=settings.open,
+        routes=evidence.routes,
     )
     tasks: list[asyncio.Task[object]] = []
     try:

@@ -19,6 +19,8 @@ from exporter.reading.outbox import Message
 from exporter.reading.replay import Replay
 from exporter.windows.models import Measured, ModelState
 
+_OURS: Final = ("ce_type", INFERENCE_TYPE.encode())
+
 
 class Record(Protocol):
     """A message as a consumer gives it."""
@@ -74,13 +76,13 @@ class Intake:
             self._replays.clear()
         return moved
 
+    def partition(self, model: str) -> int | None:
+        """Where a configured model's events belong; None while nobody knows how many partitions there are."""
+        return self._partitions.get(model)
+
     def models_of(self, partition: int) -> list[Measured]:
         """The configured models whose events belong to that partition."""
         return [measured for name, measured in self.models.items() if self._partitions.get(name) == partition]
-
-    def partition_of(self, model: str) -> int:
-        """The partition of a configured model's events; -1 as long as nobody has told how many there are."""
-        return self._partitions.get(model, -1)
 
     def own(self, state: ModelState, replay: Replay | None = None) -> None:
         """Begin, or begin anew, a model whose partition has come. What `replay` tells is read, and not taken again."""
@@ -132,7 +134,7 @@ class Intake:
             if self._clock() >= deadline:
                 break
         for state in touched.values():
-            self.counters.not_in_reference[state.measured.name] += state.flush()
+            self._flush(state)
         return position + 1
 
     def leave_out(self, topic: str, partition: int, offset: int, why: str, *, repeated: bool) -> None:
@@ -178,17 +180,21 @@ class Intake:
 
     def _reach(self, state: ModelState, replay: Replay, topic: str, offset: int) -> None:
         """Some sections know nothing of what comes now; what they did know must not wait any more."""
-        name = state.measured.name
-        self.counters.not_in_reference[name] += state.flush()
+        self._flush(state)
         replay.reach(topic, offset)
         state.mute(topic, replay.waiting(topic))
         if not replay:
-            del self._replays[name]
+            del self._replays[state.measured.name]
+
+    def _flush(self, state: ModelState) -> None:
+        for reason, count in state.flush().items():
+            self.counters.left_out[state.measured.name, reason] += count
 
     def _event(self, record: Record) -> InferenceEvent:
-        kind = header(list(record.headers), "ce_type")
-        if kind is not None and kind != INFERENCE_TYPE:
-            raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
+        if _OURS not in record.headers:
+            kind = header(list(record.headers), "ce_type")
+            if kind is not None and kind != INFERENCE_TYPE:
+                raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
         event = decode_inference(record.value)
         if TOPIC_OF_ROLE[event.role] != record.topic:
             raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")

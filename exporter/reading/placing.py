@@ -52,15 +52,16 @@ class Placing:
 
     def standing(self, model: str) -> Standing | None:
         """One of our models and the offsets it is made of."""
-        state, number = self._intake.owned.get(model), self._intake.partition_of(model)
-        if state is None or number not in self._epochs:
+        state, number = self._intake.owned.get(model), self._intake.partition(model)
+        if state is None or number is None or number not in self._epochs:
             return None
         offsets = {each.topic: at for each, at in self.positions.items() if each.partition == number}
         return Standing(state, number, self._epochs[number], offsets)
 
     def epoch(self, model: str) -> int | None:
         """Which owner of the model's partition we are."""
-        return self._epochs.get(self._intake.partition_of(model)) if model in self._intake.owned else None
+        number = self._intake.partition(model)
+        return self._epochs.get(number) if number is not None and model in self._intake.owned else None
 
     def begin_anew(self, model: str) -> None:
         """Forget what is known of a model, and go on reading."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from typing import Final, Protocol
 
-from events.inference import ROLES
-from events.obstacles import OBSTACLES, Obstacle
+from events.obstacles import Obstacle
 from exporter.reading.intake import Intake
-from exporter.showing.comparisons import Compared, Ratios, compared, ratios
-from exporter.showing.exposition import Family, Sample, exposition, labelled
+from exporter.showing.comparisons import Comparer
+from exporter.showing.counted import counter_families, lag_family, last_event_family, part_families
+from exporter.showing.drift import DriftFamilies
+from exporter.showing.early import warning_families
+from exporter.showing.exposition import Family, Sample, exposition
+from exporter.showing.holdings import QualityFamilies, window_families
+from exporter.showing.predicted import prediction_families
 from exporter.windows.models import ModelState
-from exporter.windows.window import Window
 
 _CACHE_SECONDS: Final = 1.0
 
@@ -29,6 +31,11 @@ class Source(Protocol):
         """Whether the models are ours beyond doubt; if not, another process may show them."""
 
 
+def shown(intake: Intake, source: Source) -> dict[str, ModelState]:
+    """The models that may be shown, by name: those that are whole, and ours for certain."""
+    return intake.shown() if source.certain() else {}
+
+
 class Collector:
     """Makes the text of `/metrics`."""
 
@@ -38,11 +45,14 @@ class Collector:
         source: Source,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
+        comparer: Comparer | None = None,
     ) -> None:
         self._intake = intake
         self._source = source
         self._monotonic = monotonic
         self._wall = wall
+        self._drift = DriftFamilies(Comparer() if comparer is None else comparer)
+        self._quality = QualityFamilies()
         self._made_at = float("-inf")
         self._made_of: list[ModelState] = []
         self._text = b""
@@ -50,7 +60,7 @@ class Collector:
     def metrics(self) -> bytes:
         """The exposition, at most a second old."""
         now = self._monotonic()
-        owned = self._shown()
+        owned = list(shown(self._intake, self._source).values())
         if now - self._made_at >= _CACHE_SECONDS or owned != self._made_of:
             self._text = exposition(self.families())
             self._made_at, self._made_of = now, owned
@@ -58,38 +68,20 @@ class Collector:
 
     def families(self) -> Iterator[Family]:
         """Every family, of this instant."""
-        owned = self._shown()
-        yield from _drift(owned)
-        yield from self._windows(owned)
+        ours = shown(self._intake, self._source)
+        owned = list(ours.values())
+        yield from self._drift.of(owned)
+        yield from window_families(owned, self._wall())
+        yield from self._quality.of(owned)
+        yield from warning_families(owned)
+        yield from prediction_families(owned)
         yield from self._references()
-        yield from self._counters()
-        yield from self._freshness(owned)
-
-    def _shown(self) -> list[ModelState]:
-        """The models whose series may stand in a scrape: whole, and ours for certain."""
-        return list(self._intake.shown().values()) if self._source.certain() else []
-
-    def _windows(self, owned: list[ModelState]) -> Iterator[Family]:
-        instances: list[Sample] = []
-        ages: list[Sample] = []
-        warming: list[Sample] = []
-        now = self._wall()
-        for state, tenant, role, window in _windows_of(owned):
-            labels = (("model", state.measured.name), ("tenant", tenant), ("role", role))
-            instances.append((labels, window.filled))
-            warming.append((labels, int(window.filled < window.size)))
-            oldest = window.oldest_time()
-            if oldest is not None:
-                ages.append((labels, round(now - oldest, 3)))
-        yield Family("drift_window_instances", "gauge", "Instances in the window.", instances)
-        yield Family(
-            "drift_window_age_seconds",
-            "gauge",
-            "How far the window reaches back: the age of its oldest instance.",
-            ages,
-        )
-        yield Family("drift_window_warming", "gauge", "1 while the window holds fewer than its size.", warming)
-        yield from _quality(owned)
+        yield from counter_families(self._intake.counters)
+        yield lag_family(self._source.lag() if self._source.certain() else {})
+        # A model that has gone to another process is that one's to tell of.
+        last = self._intake.counters.last_event
+        yield last_event_family({key: at for key, at in last.items() if key[0] in ours})
+        yield from part_families(self._source.obstacle)
 
     def _references(self) -> Iterator[Family]:
         info: list[Sample] = []
@@ -102,141 +94,3 @@ class Collector:
                 thresholds += [((named, ("tenant", tenant), ("level", level)), at) for level, at in levels.items()]
         yield Family("drift_reference_info", "gauge", "The reference in use, by its hash.", info)
         yield Family("drift_psi_threshold", "gauge", "The PSI above which a level begins.", thresholds)
-
-    def _counters(self) -> Iterator[Family]:
-        counters = self._intake.counters
-        by_role, by_topic = ("model", "role"), ("topic",)
-        yield _counter(
-            "drift_events_consumed_total",
-            "Messages read; the sum of events, rejected, duplicate and foreign.",
-            _by_one("topic", counters.consumed),
-        )
-        yield _counter("drift_events_total", "Events accepted.", labelled(by_role, counters.events))
-        yield _counter(
-            "drift_events_rejected_total", "Messages that are no event of ours.", _by_one("reason", counters.rejected)
-        )
-        yield _counter(
-            "drift_events_duplicate_total", "Events that came before.", labelled(by_role, counters.duplicate)
-        )
-        yield _counter(
-            "drift_events_foreign_total",
-            "Events on another partition than their model's; they are sent on once.",
-            _by_one("topic", counters.foreign),
-        )
-        yield _counter(
-            "drift_events_unkept_total",
-            "Rejected or foreign events that could not be sent to this topic.",
-            _by_one(by_topic[0], counters.unkept),
-        )
-        yield _counter(
-            "drift_series_dropped_total",
-            "Feature values that became no series.",
-            [
-                ((("model", model), ("reason", "not_in_reference")), value)
-                for model, value in counters.not_in_reference.items()
-            ],
-        )
-
-    def _freshness(self, owned: list[ModelState]) -> Iterator[Family]:
-        lag = self._source.lag() if self._source.certain() else {}
-        yield Family(
-            "drift_consumer_lag_events",
-            "gauge",
-            "Messages that wait to be read.",
-            labelled(("topic", "partition"), {(topic, str(number)): value for (topic, number), value in lag.items()}),
-        )
-        # A model that has gone to another process is that one's to tell of.
-        shown = {state.measured.name for state in owned}
-        last = {key: at for key, at in self._intake.counters.last_event.items() if key[0] in shown}
-        yield Family(
-            "drift_last_event_timestamp_seconds",
-            "gauge",
-            "The time of the latest accepted event, in seconds since 1970.",
-            labelled(("model", "role"), last),
-        )
-        yield Family(
-            "shadowdrift_kafka_obstacle",
-            "gauge",
-            "1 for what keeps this part from Kafka.",
-            [((("part", "exporter"), ("reason", word)), int(self._source.obstacle == word)) for word in OBSTACLES],
-        )
-        version = metadata.version("shadowdrift")
-        yield Family(
-            "shadowdrift_build_info",
-            "gauge",
-            "The version of shadowdrift.",
-            [((("part", "exporter"), ("version", version)), 1)],
-        )
-
-
-def _drift(owned: list[ModelState]) -> Iterator[Family]:
-    psi: list[Sample] = []
-    js: list[Sample] = []
-    tested: list[Sample] = []
-    for state in owned:
-        if not state.measured.columns.names:
-            continue
-        for tenant in state.measured.tenants:
-            for result in compared(state, tenant):
-                against = ("against", result.against)
-                names = (("model", state.measured.name), ("tenant", tenant))
-                tested.append(((*names, against), len(result.features)))
-                for feature, psi_value, js_value in _values(result):
-                    labels = (*names, ("feature", feature), against)
-                    psi.append((labels, psi_value))
-                    js.append((labels, js_value))
-    yield Family(
-        "drift_psi",
-        "gauge",
-        "Population stability index of the production window; 0.1 is a moderate shift, 0.2 a large one.",
-        psi,
-    )
-    yield Family(
-        "drift_js_divergence",
-        "gauge",
-        "Jensen-Shannon divergence of the production window in bits, 0 to 1; not its square root, the distance.",
-        js,
-    )
-    yield Family("drift_features", "gauge", "Columns that are compared, the prediction among them.", tested)
-
-
-def _values(result: Compared) -> Iterator[tuple[str, float, float]]:
-    return zip(result.features, result.psi, result.js, strict=True)
-
-
-def _quality(owned: list[ModelState]) -> Iterator[Family]:
-    samples: dict[str, list[Sample]] = {field: [] for field in Ratios._fields}
-    for state, tenant, role, window in _windows_of(owned):
-        for feature, found in ratios(state.measured.columns, window):
-            labels = (("model", state.measured.name), ("tenant", tenant), ("role", role), ("feature", feature))
-            for field, value in found._asdict().items():
-                if value is not None:
-                    samples[field].append((labels, value))
-    helps = {
-        "missing": "null, empty or not there",
-        "invalid": "of the wrong type or not finite",
-        "out_of_range": "outside the reference's minimum and maximum",
-        "unseen": "not among the reference's categories",
-    }
-    for field, text in helps.items():
-        yield Family(
-            f"drift_feature_{field}_ratio",
-            "gauge",
-            f"Share of the window's instances whose value is {text}.",
-            samples[field],
-        )
-
-
-def _windows_of(owned: list[ModelState]) -> Iterator[tuple[ModelState, str, str, Window]]:
-    for state in owned:
-        for role in ROLES if state.measured.model.shadow is not None else ROLES[:1]:
-            for tenant, window in state.roles[role].windows.items():
-                yield state, tenant, role, window
-
-
-def _counter(name: str, text: str, samples: list[Sample]) -> Family:
-    return Family(name, "counter", text, samples)
-
-
-def _by_one(label: str, values: Mapping[str, float]) -> list[Sample]:
-    return [(((label, key),), value) for key, value in values.items()]

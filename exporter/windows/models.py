@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,16 +12,24 @@ from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
 from events.topics import TOPIC_OF_ROLE
 from exporter.windows.duplicates import RecentIds, event_key
+from exporter.windows.early_warning import EarlyWarning
+from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
 from exporter.windows.window import Rows, Window
-from reference.profile import Profile
+from reference.profile import Column, Profile
 
 Level = Literal["moderate", "large", "severe"]
+LEVELS: Final[tuple[Level, ...]] = ("moderate", "large", "severe")
+"""In the order in which they rise."""
 
 ALL: Final = "_all"
 """The tenant that stands for the whole model."""
 OTHER: Final = "_other"
 """The tenant that stands for all that the configuration does not name."""
+
+MAX_TENANTS: Final = 200
+MAX_TENANT_COLUMNS: Final = 20_000
+"""Tenants by columns, of one model: what memory and a scrape can carry. Tenants beyond it count as `_other`."""
 
 _IN_WINDOWS: Final = frozenset({"ok", "log_only"})
 _REMEMBERED: Final = 4
@@ -35,9 +44,14 @@ class Measured:
         self.name: Final = model.name
         self.profile: Final = profile
         self.columns: Final = Columns(profile)
-        self.named: Final = frozenset(model.tenant.allow if model.tenant else ())
-        """The tenants that have a name of their own."""
-        self.tenants: Final = (ALL, *dict.fromkeys(model.tenant.allow), OTHER) if model.tenant else (ALL,)
+        self.prediction: Final[Column | None] = None if profile is None else profile.prediction
+        allowed = tuple(dict.fromkeys(model.tenant.allow if model.tenant else ()))
+        most = min(MAX_TENANTS, MAX_TENANT_COLUMNS // max(1, len(self.columns.names)))
+        self.named: Final = frozenset(allowed[:most])
+        """The tenants that have windows of their own."""
+        self.beyond: Final = frozenset(allowed[most:])
+        """Those that the configuration names and that would be too many."""
+        self.tenants: Final = (ALL, *allowed[:most], OTHER) if model.tenant else (ALL,)
         self.size: Final = model.window.size
         self.thresholds: Final[dict[str, Mapping[Level, float]]] = {
             tenant: self._levels(tenant) for tenant in self.tenants
@@ -50,6 +64,14 @@ class Measured:
         return {"moderate": drift.moderate, "large": drift.large, "severe": drift.severe, **own}
 
 
+class Entered(NamedTuple):
+    """What a batch has brought into a window."""
+
+    rows: Rows
+    restarted: Sequence[int]
+    """Columns that have started again before these rows came: those of the prediction, at a switch of versions."""
+
+
 class RoleState:
     """One role of one model: a window of each tenant, and the events of the current batch that wait to enter them."""
 
@@ -57,6 +79,9 @@ class RoleState:
         self._measured = measured
         self.ids: Final = RecentIds(_REMEMBERED * measured.size)
         self.windows: Final = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
+        self.predictions: Final = Predictions(measured.prediction)
+        self.left_out: Final[Counter[str]] = Counter()
+        """By reason, what has become no series of its own."""
         self.taken = 0
         """How many events it has taken since this process has it."""
         self.last_time: float | None = None
@@ -78,16 +103,18 @@ class RoleState:
             self._keys.append(key)
         return True
 
-    def flush(self) -> tuple[Rows, int]:
-        """Move what waits into the windows: its rows, and how many feature values had a name the profile lacks."""
+    def flush(self) -> Entered:
+        """Move what waits into the windows; what has entered that of the whole model."""
         events, keys = self._waiting, self._keys
         self._waiting, self._keys = [], []
-        rows, dropped = self._measured.columns.rows(events, keys)
-        if len(rows.times):
-            lengths = [len(event.instances) for event in events]
-            self._enter(ALL, rows, [event.version for event in events], lengths)
-            self._share_out(rows, events, lengths)
-        return rows, dropped
+        rows = self._measured.columns.rows(events, keys, self.left_out)
+        if not len(rows.times):
+            return Entered(rows, ())
+        lengths = [len(event.instances) for event in events]
+        entered = self._enter(ALL, rows, [event.version for event in events], lengths)
+        self._share_out(rows, events, lengths)
+        self.predictions.take(events, self.left_out)
+        return entered
 
     def kept(self) -> dict[str, Any]:
         """What survives a restart; nothing may wait. `windows` by tenant, each apart, and the `ids`."""
@@ -108,6 +135,8 @@ class RoleState:
             for position, event in enumerate(events):
                 if event.tenant is not None:
                     name = event.tenant if event.tenant in self._measured.named else OTHER
+                    if event.tenant in self._measured.beyond:
+                        self.left_out["tenants"] += lengths[position]
                     if name not in self.muted:
                         by_tenant.setdefault(name, []).append(position)
         if not by_tenant:
@@ -118,12 +147,13 @@ class RoleState:
             which = np.repeat(ends[positions] - np.cumsum(counts), counts) + np.arange(sum(counts))
             self._enter(tenant, rows.chosen(which), [events[position].version for position in positions], counts)
 
-    def _enter(self, tenant: str, rows: Rows, versions: Sequence[str], lengths: Sequence[int]) -> None:
+    def _enter(self, tenant: str, rows: Rows, versions: Sequence[str], lengths: Sequence[int]) -> Entered:
         """Predictions are those of one version: at a switch their columns start again."""
         window, predicted = self.windows[tenant], self._measured.columns.predicted
+        restarted: Sequence[int] = ()
         entering = [(version, length) for version, length in zip(versions, lengths, strict=True) if length]
         if not entering:
-            return
+            return Entered(rows, restarted)
         last = entering[-1][0]
         if window.version != last or any(version != last for version, _ in entering):
             current = next((n for n, (version, _) in enumerate(reversed(entering)) if version != last), len(entering))
@@ -132,10 +162,12 @@ class RoleState:
                 cells = rows.cells.copy()
                 cells[:former, predicted] = self._measured.columns.absent[predicted]
                 rows = rows._replace(cells=cells)
+                restarted = predicted
                 for column in predicted:
                     window.restart(column)
             window.version = last
         window.add(rows)
+        return Entered(rows, restarted)
 
 
 class ModelState:
@@ -144,6 +176,7 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured: Final = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
+        self.early_warning: Final = EarlyWarning(measured.columns.layout, measured.columns.reference)
 
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""
@@ -158,9 +191,18 @@ class ModelState:
             if TOPIC_OF_ROLE[role] == topic:
                 state.muted = frozenset(tenant for tenant in state.windows if f"{tenant}|{role}" in known)
 
-    def flush(self) -> int:
-        """Move what waits into the windows of both roles; how many feature values had a name the profile lacks."""
-        return sum(state.flush()[1] for state in self.roles.values())
+    def flush(self) -> Counter[str]:
+        """Move what waits into the windows of both roles; by reason, what became no series of its own."""
+        left_out: Counter[str] = Counter()
+        for role, state in self.roles.items():
+            entered = state.flush()
+            if role == "production":
+                for column in entered.restarted:
+                    self.early_warning.restart(column)
+                self.early_warning.add(entered.rows.cells.astype(np.int16, copy=False))
+            left_out.update(state.left_out)
+            state.left_out.clear()
+        return left_out
 
 
 def measured_models(models: Sequence[Model], profiles: Sequence[Profile | None]) -> tuple[Measured, ...]:

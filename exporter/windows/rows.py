@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -11,11 +12,16 @@ import numpy as np
 
 from events.inference import InferenceEvent, Instance
 from exporter.windows.window import Layout, Rows
-from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bins_of, invalid_cell, missing_cell
+from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
 from reference.profile import PREDICTION, Profile
 
 CONFIDENCE: Final = "prediction.confidence"
 """The name of the column that holds the greatest of a list of probabilities."""
+
+MAX_FEATURES: Final = 1_000
+"""Features beyond it, in the profile's order, have no column."""
+MAX_UNKNOWN: Final = 50
+"""So many names that the profile lacks are remembered, to be shown."""
 
 _NEVER_ASKED: Final = msgspec.UNSET
 
@@ -28,47 +34,64 @@ class Columns:
     """
 
     def __init__(self, profile: Profile | None) -> None:
-        columns = {} if profile is None else profile.columns
+        columns = {} if profile is None else dict(profile.columns)
+        self._beyond = set(list({} if profile is None else profile.features)[MAX_FEATURES:])
+        for name in self._beyond:
+            del columns[name]
         self.names: Final = tuple(columns)
         self.bins: Final[tuple[Bins, ...]] = tuple(bins_of(column) for column in columns.values())
         self.layout: Final = Layout([bins.size for bins in self.bins])
+        self.reference: Final = np.concatenate([np.empty(0, np.int64), *(bins.reference for bins in self.bins)])
+        """The reference's counts in the bins of all columns."""
+        self.bin_names: Final = tuple(name for column in columns.values() for name in bin_names(column))
+        """A name for each bin of all columns."""
+        self.numeric: Final = np.array([bins.numeric for bins in self.bins], bool)
+        self.unknown: Final[dict[str, None]] = {}
+        """Names of features that requests carried and the profile lacks: the first few."""
         self.absent: Final = np.array([absent_cell(bins.size) for bins in self.bins], self.layout.dtype)
         """Of each column the cell of a value that nobody was asked for."""
         self.index: Final = {name: position for position, name in enumerate(self.names)}
         self.predicted: Final = [self.index[name] for name in (PREDICTION, CONFIDENCE) if name in self.index]
         """The positions of the columns that come out of the prediction."""
         self._features = [name for name in self.names if name not in {PREDICTION, CONFIDENCE}]
+        self._known = frozenset(self._features)
         self._get = _getter(self._features)
 
-    def rows(self, events: Sequence[InferenceEvent], keys: Sequence[int]) -> tuple[Rows, int]:
+    def rows(self, events: Sequence[InferenceEvent], keys: Sequence[int], left_out: Counter[str]) -> Rows:
         """The rows of all instances of these events, whose keys are given, one row each in their order.
 
-        Beside them, how many of their feature values no column of the profile takes.
+        `left_out` takes, by reason, how many of their feature values no column takes.
         """
         instances = [instance for event in events for instance in event.instances]
         times = np.array([event.time for event in events], np.float64)
         requests = np.array(keys, np.uint64)
-        asked: list[bool] | np.ndarray[Any, Any] = [event.outcome == "ok" for event in events]
+        asked = np.array([event.outcome == "ok" for event in events], bool)
         places = np.zeros(len(instances), np.int32)
         lengths = [len(event.instances) for event in events]
         if lengths.count(1) != len(lengths):
-            times, requests, asked = (np.repeat(part, lengths) for part in (times, requests, np.array(asked, bool)))
+            times, requests, asked = (np.repeat(part, lengths) for part in (times, requests, asked))
             places = (np.arange(len(instances)) - np.repeat(np.cumsum(lengths) - lengths, lengths)).astype(np.int32)
-        cells, dropped = self.cells(instances, asked)
-        return Rows(cells, times, requests, places), dropped
+        features = [instance.features for instance in instances]
+        cells = np.empty((len(instances), len(self.names)), np.int16)
+        if instances and self.names:
+            untaken = sum(map(len, features)) - self._fill(cells, features)
+            if untaken:
+                self._leave_out(features, untaken, left_out)
+            if self.predicted:
+                self._predict(cells, instances, asked)
+            self._mark_invalid(cells, instances)
+        return Rows(cells, times, requests, places)
 
-    def cells(self, instances: Sequence[Instance], asked: Sequence[bool] | np.ndarray[Any, Any]) -> tuple[Cells, int]:
-        """The n by F cells of n instances, and how many of their feature values no column of the profile takes.
-
-        `asked` tells of each instance whether a model was asked for a prediction; if not, its absence is no miss.
-        """
-        rows = [instance.features for instance in instances]
-        cells = np.empty((len(rows), len(self.names)), np.int16)
-        taken = self._fill(cells, rows) if rows else 0
-        if self.predicted and rows:
-            self._predict(cells, instances, np.asarray(asked, bool))
-        self._mark_invalid(cells, instances)
-        return cells, sum(map(len, rows)) - taken if self.names else 0
+    def _leave_out(self, features: Sequence[dict[str, Any]], untaken: int, left_out: Counter[str]) -> None:
+        """Count the values that no column takes, and remember some of the names that the profile lacks."""
+        beyond = sum(name in self._beyond for row in features for name in row) if self._beyond else 0
+        left_out["features"] += beyond
+        left_out["not_in_reference"] += untaken - beyond
+        if len(self.unknown) < MAX_UNKNOWN:
+            names = dict.fromkeys(name for row in features[:MAX_UNKNOWN] for name in row)
+            for name in names:
+                if name not in self._known and name not in self._beyond and len(self.unknown) < MAX_UNKNOWN:
+                    self.unknown[name] = None
 
     def _fill(self, cells: Cells, rows: Sequence[dict[str, Any]]) -> int:
         """The cells of the features; how many values were taken."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from events.inference import ROLES, Role
-from exporter.windows.models import ALL, ModelState, RoleState
+from exporter.windows.models import ALL, ModelState
 from exporter.windows.window import Window
 
 HEADS: Final[dict[Role, str]] = {role: f"{ALL}|{role}" for role in ROLES}
@@ -38,7 +38,7 @@ def sections(state: ModelState) -> dict[str, Section]:
         for tenant, window in state.roles[role].windows.items()
         if tenant != ALL
     ]
-    found += [_head(role, state.roles[role]) for role in reversed(ROLES)]
+    found += [_head(role, state) for role in reversed(ROLES)]
     return {section.name: section for section in found}
 
 
@@ -46,15 +46,19 @@ def _tenant(role: Role, tenant: str, window: Window) -> Section:
     return Section(f"{tenant}|{role}", (role,), lambda: window.revision, window.kept, window.restore)
 
 
-def _head(role: Role, state: RoleState) -> Section:
+def _head(role: Role, model: ModelState) -> Section:
+    state = model.roles[role]
     window = state.windows[ALL]
 
     def kept() -> dict[str, Any]:
-        return {"ids": state.ids.kept(), "window": window.kept(), "last_time": state.last_time}
+        kept = {"ids": state.ids.kept(), "window": window.kept(), "last_time": state.last_time}
+        return kept | {"early_warning": model.early_warning.kept()} if role == "production" else kept
 
     def restore(kept: dict[str, Any]) -> None:
         state.ids.restore(kept["ids"])
         window.restore(kept["window"])
         state.last_time = kept["last_time"]
+        if role == "production":
+            model.early_warning.restore(kept["early_warning"])
 
     return Section(HEADS[role], (role,), lambda: (state.taken, window.revision), kept, restore)

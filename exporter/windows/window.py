@@ -117,6 +117,10 @@ class Window:
             return self._ring.chosen(slice(self.filled))
         return self._ring.chosen((self._next + np.arange(self.size)) % self.size)
 
+    def batched(self) -> bool:
+        """Whether some of its instances came together, in one request."""
+        return bool(self._ring.places[: self.filled].any())
+
     def recount(self) -> NDArray[np.int64]:
         """The counts worked out anew from the ring: the test of `counts`."""
         return self._count(self._ring.cells[: self.filled])
