@@ -97,7 +97,7 @@ class Placing:
             if self._goes_on(mine, stored[number], ends):
                 continue
             self._drop(number)
-            fresh += self._begin(number, mine, stored[number], begins, ends)
+            fresh += self.begin(number, mine, stored[number], begins, ends)
         for partition in assigned:
             consumer.seek(partition, self.positions[partition])
         return fresh
@@ -111,7 +111,7 @@ class Placing:
             for each in mine
         )
 
-    def _begin(
+    def begin(
         self,
         number: int,
         mine: list[TopicPartition],
