@@ -20,6 +20,8 @@ from exporter.windows.sections import HEADS
 TOPICS: Final = frozenset({PRODUCTION, SHADOW})
 
 _WINDOWS_BACK: Final = 10
+_CATCH_UP: Final = 100_000
+"""A model is shown when it has read what had come by its partition's assignment; so many messages at most."""
 _CALL_SECONDS: Final = 15.0
 
 
@@ -90,7 +92,7 @@ class Placing:
         for partition, at in zip(new, committed, strict=True):
             # Beyond the end it is of a topic that has been made anew since.
             self.sent_below[partition] = at if at and at <= ends[partition] else 0
-        self.ends = ends
+        self.ends = dict(ends)
         fresh: list[Standing] = []
         for number in sorted(numbers):
             mine = [each for each in assigned if each.partition == number]
@@ -121,6 +123,7 @@ class Placing:
     ) -> list[Standing]:
         """Begin a partition; its models that have no past."""
         self._epochs[number] = stored.epoch + 1
+        self.ends |= ends
         models = self._intake.models_of(number)
         by_topic = {each.topic: ends[each] for each in mine}
         found = [revived(measured, stored.values, by_topic, self._store.dropped) for measured in models]
@@ -141,7 +144,8 @@ class Placing:
         return [Standing(each.state, number, epoch, anew) for each in found if not each.offsets]
 
     def _own(self, found: Revived, anew: Mapping[str, int], mine: Iterable[TopicPartition]) -> None:
-        self._intake.own(found.state, Replay(found.offsets or dict.fromkeys(HEADS.values(), anew)))
+        until = {each.topic: min(self.ends.get(each, 0), self.positions[each] + _CATCH_UP) for each in mine}
+        self._intake.own(found.state, Replay(found.offsets or dict.fromkeys(HEADS.values(), anew), until))
         for each in mine:
             self._intake.reached(each.topic, each.partition, self.positions[each])
 

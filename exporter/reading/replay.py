@@ -9,17 +9,24 @@ from events.topics import TOPIC_OF_ROLE
 from exporter.windows.sections import HEADS
 
 _TOPIC_OF_HEAD: Final = {name: TOPIC_OF_ROLE[role] for role, name in HEADS.items()}
+_NOBODY: Final = ""
+"""What waits for the model as a whole."""
 
 
 class Replay:
-    """The offsets that sections of one model wait for, topic by topic, in ascending order."""
+    """The offsets that sections of one model wait for, topic by topic, the nearest last."""
 
-    def __init__(self, offsets: Mapping[str, Mapping[str, int]]) -> None:
-        """`offsets` tells by section and topic up to which offset it has seen the log."""
+    def __init__(self, offsets: Mapping[str, Mapping[str, int]], until: Mapping[str, int]) -> None:
+        """`offsets` tells by section and topic up to which offset it has seen the log.
+
+        `until` tells by topic where the model is no longer behind what was shown of it before.
+        """
         self._waiting: dict[str, list[tuple[int, str]]] = {}
         for name, by_topic in offsets.items():
             for topic, offset in by_topic.items():
                 self._waiting.setdefault(topic, []).append((offset, name))
+        for topic, offset in until.items():
+            self._waiting.setdefault(topic, []).append((offset, _NOBODY))
         for waiting in self._waiting.values():
             waiting.sort(reverse=True)
 
@@ -49,5 +56,5 @@ class Replay:
         return any(name in _TOPIC_OF_HEAD and _TOPIC_OF_HEAD[name] == topic for _, name in self._waiting.get(topic, ()))
 
     def __bool__(self) -> bool:
-        """Whether any section still waits."""
+        """Whether anything still waits."""
         return bool(self._waiting)

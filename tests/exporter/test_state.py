@@ -40,7 +40,7 @@ class Log:
             self.records[topic].append(record(made, offset=len(self.records[topic])))
 
     def _event(self, chance):
-        rows = [{"amount": chance.gauss(0, 1), "country": chance.choice("DE FR XX".split())}] * chance.choice([1, 1, 3])
+        rows = [{"amount": chance.gauss(0, 1), "country": chance.choice(["DE", "FR", "XX"])}] * chance.choice([1, 1, 3])
         return event(
             *rows,
             model=chance.choice(["fraud"] * 9 + [NAMES[1]]),
@@ -77,8 +77,7 @@ class Life:
         ends = log.ends()
         fresh = self.placing.begin(PARTITION, [*ends], log.stored(), dict.fromkeys(ends, 0), ends)
         for standing in fresh:
-            assert not self.intake.replaying(standing.state.measured.name)
-            self.write(standing)
+            self.write(standing, first=True)
 
     def read(self, topic, count):
         """Read on by so many messages."""
@@ -97,11 +96,12 @@ class Life:
 
     def write_all(self):
         """Write a round of both models."""
-        return all([self.write(self.placing.standing(name)) for name in NAMES])
+        written = [self.write(self.placing.standing(name)) for name in NAMES]
+        return all(written)
 
-    def write(self, standing, stop_after=10**9):
+    def write(self, standing, stop_after=10**9, *, first=False):
         """Write a round of one model, or what a kill leaves of it; whether it was written whole."""
-        if self.intake.replaying(standing.state.measured.name):
+        if not first and self.intake.replaying(standing.state.measured.name):
             return True
         made = self.store.ledger.due(standing.state, standing.offsets)
         if made is None:
@@ -206,21 +206,24 @@ def test_what_one_model_knows_is_passed_over_when_another_is_read_from_further_b
 
 
 def test_series_are_shown_once_every_section_stands_at_one_instant():
-    """A tenant whose round was written before the kill is ahead of the model as a whole."""
+    """Not while a tenant whose round was written before the kill is ahead, and not behind what was shown already."""
     log = Log(3, count=120)
+    log.records, every = {PRODUCTION: [], SHADOW: []}, log.records[PRODUCTION]
     life = Life(log)
-    life.read(PRODUCTION, 50)
+    log.records[PRODUCTION] = every[:50]
+    life.read_all()
     assert life.write_all()
-    life.read(PRODUCTION, 20)
+    log.records[PRODUCTION] = every[:60]
+    life.read_all()
     assert not life.write(life.placing.standing("fraud"), stop_after=1)
+    log.records[PRODUCTION] = every[:70]
     again = Life(log)
-    assert again.intake.replaying("fraud")
-    assert "fraud" not in again.intake.shown()
-    again.read(PRODUCTION, 19)
-    assert "fraud" not in again.intake.shown()
-    again.read(PRODUCTION, 1)
-    assert "fraud" in again.intake.shown()
-    life.write_all()
+    for position in range(50, 70):
+        assert again.placing.positions[TopicPartition(PRODUCTION, PARTITION)] == position
+        assert again.intake.shown() == {}
+        again.read(PRODUCTION, 1)
+    assert again.intake.shown().keys() == set(NAMES)
+    life.read_all()
     assert again.kept() == life.kept()
 
 
@@ -326,7 +329,7 @@ def test_a_model_that_is_silent_for_seven_days_is_forgotten():
     ledger = life.store.ledger
     now[0] += 6 * 24 * 3600
     state = life.intake.owned["fraud"]
-    far = {topic: 30_000 for topic in (PRODUCTION, SHADOW)}
+    far = dict.fromkeys((PRODUCTION, SHADOW), 30000)
     due = ledger.due(state, far)
     assert due is not None
     assert [each.key for each in due.heads] == [f"fraud|{HEADS['shadow']}", f"fraud|{HEADS['production']}"]
@@ -353,5 +356,5 @@ def test_a_value_too_large_for_a_message_lies_in_pieces_that_are_written_once():
     _, later = encoded(snapshot(old={"a": b"1"}, new={"b": b"3"}))
     assert len(pieces.keys() - later.keys()) == 1
     del pieces[next(iter(pieces))]
-    with pytest.raises(StoredError, match="m|pairs"):
+    with pytest.raises(StoredError, match=r"m\|pairs"):
         kept_of("m|pairs", value, pieces)
