@@ -13,6 +13,7 @@ from configuration.sections import Configuration
 from exporter.reading.consume import Consumer
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
+from exporter.reading.seat import Seat
 from exporter.reading.state import StateStore
 from exporter.showing.collect import Collector
 from exporter.showing.comparisons import Comparer
@@ -34,8 +35,9 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     brokers = brokers_of(configuration)
     intake = Intake(models, lambda message: outbox.put(message))
     outbox = Outbox(brokers, intake.counters.unkept)
-    store = StateStore(brokers)
-    consumer = Consumer(brokers, intake, store)
+    store = StateStore(brokers, intake.counters)
+    seat = Seat(brokers.bootstrap_servers)
+    consumer = Consumer(brokers, intake, store, seat.name)
     comparer = Comparer()
     collector = Collector(intake, consumer, time.monotonic, time.time, comparer)
     evidence = EvidenceEndpoint(Witness(intake, consumer, comparer, time.time))
@@ -62,6 +64,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         await outbox.finish(_SEND_SECONDS)  # its offset may be committed: no other run would send it
     finally:
         await _end(tasks)
+        seat.leave()
         await server.stop()
 
 

@@ -22,6 +22,7 @@ from events.obstacles import Obstacle
 from exporter.reading.intake import Intake
 from exporter.reading.membership import HEARTBEAT_SECONDS, SESSION_SECONDS, Membership
 from exporter.reading.placing import TOPICS, Placing
+from exporter.reading.shedding import Shedding
 from exporter.reading.state import Standing, StateStore
 from exporter.reading.stepping import Stepping
 from lifecycle.refusal import Refusal
@@ -44,13 +45,16 @@ _BACKOFF_SECONDS: Final = (0.5, 10.0)
 class Consumer:
     """Reads the topics of events into the intake until it is cancelled."""
 
-    def __init__(self, brokers: Brokers, intake: Intake, store: StateStore) -> None:
+    def __init__(self, brokers: Brokers, intake: Intake, store: StateStore, seat: str | None = None) -> None:
+        """`seat` is a name in the group that no other process has; without one a crash costs a session's length."""
         self._brokers = brokers
         self._intake = intake
         self._store = store
+        self._seat = seat
         self.placing: Final = Placing(intake, store)
         self._membership = Membership(self.placing.keep)
         self._stepping = Stepping(intake, self.placing)
+        self._shedding = Shedding()
         self._consumer: AIOKafkaConsumer | None = None
         self._commit: asyncio.Task[None] | None = None
         self._heard: dict[TopicPartition, tuple[int | None, float]] = {}
@@ -143,6 +147,7 @@ class Consumer:
             **self._brokers.arguments(),
             group_id=GROUP,
             client_id=GROUP,
+            group_instance_id=self._seat,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             partition_assignment_strategy=(RangePartitionAssignor,),
@@ -175,7 +180,8 @@ class Consumer:
                     await self._place(consumer, membership.assigned)
             elif generation == membership.generation:
                 for partition, records in batches.items():
-                    await self._take(partition, records)
+                    await self._take(consumer, partition, records)
+                self._shed(consumer)
                 self._listen(consumer)
             if writing.done():
                 writing.result()
@@ -197,6 +203,7 @@ class Consumer:
             return
         membership.placed = generation
         self._stepping.restart()
+        self._shedding.forget()
         self._heard = {}
         self._waits_for = None
         numbers = sorted(partition.partition for partition in assigned if partition.topic == topics.PRODUCTION)
@@ -212,8 +219,9 @@ class Consumer:
             raise Refusal(unequal)
         self.placing.move(counts[topics.PRODUCTION])
 
-    async def _take(self, partition: TopicPartition, records: list[Any]) -> None:
+    async def _take(self, consumer: AIOKafkaConsumer, partition: TopicPartition, records: list[Any]) -> None:
         """Hand over the records in slices, and leave off when the assignment changes meanwhile."""
+        await self._look_back(consumer, partition, records[0].offset)
         done = 0
         while done < len(records) and self._membership.settled():
             done = self._intake.take(records, done, self.placing.sent_below.get(partition, 0), _SLICE_SECONDS)
@@ -221,6 +229,31 @@ class Consumer:
             self.placing.positions[partition] = position
             self._intake.reached(partition.topic, partition.partition, position)
             await asyncio.sleep(0)
+
+    async def _look_back(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+        """Count it where the log has let go of what was to be read next, for which aiokafka takes the oldest."""
+        position = self.placing.positions.get(partition, offset)
+        if offset > position:
+            begins = await asyncio.wait_for(consumer.beginning_offsets([partition]), _CALL_SECONDS)
+            self._intake.counters.offsets_gone[partition.topic] += begins[partition] > position
+
+    def _shed(self, consumer: AIOKafkaConsumer) -> None:
+        """Pass over what would be read in vain."""
+        if not self._membership.settled():
+            return
+        now = time.monotonic()
+        for partition, position in self.placing.positions.items():
+            largest = max((each.size for each in self._intake.models_of(partition.partition)), default=0)
+            skipped = self._shedding.skipped(partition, self._end(partition, position) - position, largest, now)
+            if skipped:
+                self.placing.positions[partition] = position + skipped
+                consumer.seek(partition, position + skipped)
+                self._intake.counters.skipped[partition.topic] += skipped
+                self._intake.reached(partition.topic, partition.partition, position + skipped)
+                _log.warning(
+                    "more comes than can be read; messages are passed over, counted in drift_events_skipped_total",
+                    extra={"fields": {"topic": partition.topic, "partition": partition.partition, "count": skipped}},
+                )
 
     def _listen(self, consumer: AIOKafkaConsumer) -> None:
         """Notice a broker that has fallen silent: aiokafka asks it again and again and tells nobody."""
@@ -278,6 +311,6 @@ class Consumer:
             await asyncio.wait_for(self._commit_now(consumer), _STOP_SECONDS / 2)
         await self._store.close()
         self._consumer = None
-        self._membership.leave()
+        self._membership.leave(consumer)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(consumer.stop(), _STOP_SECONDS)

@@ -58,8 +58,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka p
         coordinator._do_heartbeat = heard
         self._coordinator = coordinator
 
-    def leave(self) -> None:
-        """The session has ended."""
+    def leave(self, consumer: AIOKafkaConsumer) -> None:
+        """The session ends, and the group is to know at once."""
+        if self._coordinator is not None:
+            # aiokafka lets one that has a seat go without a word, and the group would wait for it.
+            consumer._coordinator._group_instance_id = None
         self.assigned = self._coordinator = None
         self.generation += 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -13,13 +12,13 @@ from events.topics import PRODUCTION, SHADOW
 from exporter.reading.intake import Intake
 from exporter.reading.replay import Replay
 from exporter.reading.revive import Revived, revived
+from exporter.reading.shedding import WINDOWS_BACK
 from exporter.reading.state import Standing, StateStore, Stored
 from exporter.windows.models import ModelState
 from exporter.windows.sections import HEADS
 
 TOPICS: Final = frozenset({PRODUCTION, SHADOW})
 
-_WINDOWS_BACK: Final = 10
 _CATCH_UP: Final = 100_000
 """A model is shown when it has read what had come by its partition's assignment; so many messages at most."""
 _CALL_SECONDS: Final = 15.0
@@ -35,8 +34,6 @@ class Placing:
         """The log's end at the last assignment."""
         self.sent_below: Final[dict[TopicPartition, int]] = {}
         """Below it an earlier run has sent on what was to be sent on."""
-        self.gone: Final[Counter[str]] = Counter(dict.fromkeys(sorted(TOPICS), 0))
-        """By topic, how often the log no longer held what was to be read."""
         self._intake = intake
         self._store = store
         self._epochs: dict[int, int] = {}
@@ -126,16 +123,16 @@ class Placing:
         self.ends |= ends
         models = self._intake.models_of(number)
         by_topic = {each.topic: ends[each] for each in mine}
-        found = [revived(measured, stored.values, by_topic, self._store.dropped) for measured in models]
+        found = [revived(measured, stored.values, by_topic, self._intake.counters.state_dropped) for measured in models]
         largest = max((measured.size for measured in models), default=0)
-        anew = {each.topic: max(begins[each], ends[each] - _WINDOWS_BACK * largest) for each in mine}
+        anew = {each.topic: max(begins[each], ends[each] - WINDOWS_BACK * largest) for each in mine}
         starts = [each.starts() if each.offsets else anew for each in found]
         for each in mine:
             position = min((start.get(each.topic, anew[each.topic]) for start in starts), default=None)
             if position is None:  # nothing to bring back, yet what lies here has to be sent on
                 position = self.sent_below.get(each, 0)
             elif position < begins[each]:
-                self.gone[each.topic] += 1
+                self._intake.counters.offsets_gone[each.topic] += 1
             self.positions[each] = min(max(position, begins[each]), ends[each])
         for each in found:
             self._own(each, anew, mine)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from events.topics import TOPIC_OF_ROLE
-from exporter.reading.stored import Reason, StoredError, Value, decoded, kept_of, key_of
+from exporter.reading.counters import StateReason
+from exporter.reading.stored import StoredError, Value, decoded, kept_of, key_of
 from exporter.windows.models import Measured, ModelState
 from exporter.windows.sections import HEADS, sections
 
@@ -81,7 +82,7 @@ def revived(measured: Measured, stored: Mapping[str, bytes], ends: Mapping[str, 
 
 def _usable(measured: Measured, text: bytes, ends: Mapping[str, int]) -> Value:
     value = decoded(text)
-    reason: Reason | None = None
+    reason: StateReason | None = None
     if value.profile != profile_hash(measured):
         reason = "profile"
     elif value.window != window_settings(measured):

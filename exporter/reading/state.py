@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, get_args
+from typing import Final, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -21,8 +20,9 @@ from events import topics
 from events.brokers import Brokers
 from events.headers import Headers, header
 from events.topics import STATE
+from exporter.reading.counters import Counters
 from exporter.reading.ledger import Ledger, Round
-from exporter.reading.stored import EPOCH, Reason, encoded
+from exporter.reading.stored import EPOCH, encoded
 from exporter.windows.models import ModelState
 
 _log = logging.getLogger("shadowdrift.exporter")
@@ -86,12 +86,9 @@ class Owner(Protocol):
 class StateStore:
     """Reads what earlier owners have written, and writes for the next one."""
 
-    def __init__(self, brokers: Brokers, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, brokers: Brokers, counters: Counters, wall: Callable[[], float] = time.time) -> None:
         self.ledger: Final = Ledger(wall)
-        self.dropped: Final[Counter[str]] = Counter(dict.fromkeys(get_args(Reason), 0))
-        """Sections that could not be used, by reason."""
-        self.writes: Final[Counter[str]] = Counter(written=0, failed=0)
-        """Sections, by what became of the writing."""
+        self._counters = counters
         self._brokers = brokers
         self._producer: AIOKafkaProducer | None = None
         self._writing = asyncio.Lock()
@@ -181,9 +178,9 @@ class StateStore:
             for head in made.heads:
                 await self._send(owner, standing, {head.key: values[head.key]})
         except BaseException:
-            self.writes["failed"] += len(snapshots)
+            self._counters.state_writes["failed"] += len(snapshots)
             raise
-        self.writes["written"] += len(snapshots)
+        self._counters.state_writes["written"] += len(snapshots)
         left = self.ledger.acknowledged(made, pieces)
         await self._send(owner, standing, dict.fromkeys(left))
 

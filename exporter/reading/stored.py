@@ -11,12 +11,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
-Reason = Literal["format", "profile", "window", "damaged", "incomplete", "beyond_end"]
-"""Why what was kept is not taken."""
+from exporter.reading.counters import StateReason
 
 FORMAT: Final = 1
 EPOCH: Final = "shadowdrift_epoch"
@@ -34,9 +33,9 @@ _PLAIN, _COMPRESSED = b"\x01", b"\x02"
 class StoredError(ValueError):
     """What is stored cannot be used; `reason` is a word for a counter."""
 
-    def __init__(self, reason: Reason, text: str) -> None:
+    def __init__(self, reason: StateReason, text: str) -> None:
         super().__init__(text)
-        self.reason: Reason = reason
+        self.reason: StateReason = reason
 
 
 class Value(msgspec.Struct, kw_only=True):

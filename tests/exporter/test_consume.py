@@ -19,6 +19,7 @@ from events.headers import header, inference_headers
 from events.partitions import partition_of
 from events.topics import PRODUCTION, REJECTED, SHADOW, STATE, TOPIC_OF_ROLE, create
 from exporter.main import serve
+from exporter.reading.shedding import Shedding
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 from tests.exporter.making import PARTITIONS, event, model, profile
@@ -434,3 +435,28 @@ async def test_a_port_in_use_refuses_the_start(exporter):
     configuration = Configuration(kafka=Kafka(NOBODY), models=(model(),), exporter=Exporter(listen=address))
     with pytest.raises(Refusal, match=r"exporter.listen: cannot listen at"):
         await serve(configuration, Announced(), asyncio.Event())
+
+
+async def test_what_cannot_be_read_in_time_is_passed_over_and_counted(topics, exporter, monkeypatch):
+    """The window of the whole model is that of the log all the same."""
+    await send(topics, *traffic(1, ["fraud"]))
+    running = await exporter(topics, size=10, names=("fraud",))
+    await running.ready()
+    monkeypatch.setattr("exporter.reading.consume.Shedding.skipped", Shedding(windows=20, seconds=0.0).skipped)
+    monkeypatch.setattr("exporter.reading.stepping._POLL_RECORDS", 5)
+    await send(topics, *(event({"amount": number / 1500, "country": "DE"}) for number in range(3_000)))
+
+    async def done():
+        (skipped,) = await running.values("drift_events_skipped_total", topic=PRODUCTION)
+        (taken,) = await running.values("drift_events_total", role="production")
+        return skipped > 0 and skipped + taken == 3_001
+
+    await until(done, 30, "every message read or passed over")
+    shown = await running.values("drift_psi", feature="amount", against="reference")
+    await running.stop()
+    monkeypatch.undo()
+    await forget_state(topics)
+    again = await exporter(topics, size=10, names=("fraud",))
+    await again.ready()
+    await again.sees("drift_consumer_lag_events", *[0.0] * 8)
+    assert await again.values("drift_psi", feature="amount", against="reference") == shown

@@ -14,6 +14,7 @@ import pytest
 from tests.support.exporters import NAMES, Fleet
 from tests.support.mortal_exporter import AT_START, POINTS
 from tests.support.topics import delete_topics
+from tests.support.waiting import until
 
 ALL_TOPICS = ("inference.production", "inference.shadow", "inference.labels", "inference.rejected", "drift.state")
 
@@ -45,4 +46,53 @@ async def test_after_kill_9_at_any_point_the_gauges_are_those_of_an_uninterrupte
         await fleet.ready(last)
         await fleet.same()
     assert fleet.watch.scrapes > 20
+    assert fleet.watch.faults == []
+
+
+async def test_one_exporter_three_and_one_again_show_what_an_uninterrupted_one_shows(fleet):
+    """Each model has one owner at any moment, and none is shown half-filled."""
+    first = await fleet.start()
+    await fleet.ready(first)
+    async with fleet.fed_and_scraped():
+        others = [await fleet.start() for _ in range(2)]
+
+        async def shared() -> bool:
+            owned = [await fleet.models(each) for each in (first, *others)]
+            return all(owned) and set().union(*owned) == set(NAMES)
+
+        await until(shared, 60, "each of three has a share, and each model an owner")
+    await fleet.same()
+    async with fleet.fed_and_scraped():
+        await others[0].end()
+        await others[1].end(signal.SIGKILL)
+
+        async def alone() -> bool:
+            return await fleet.models(first) == set(NAMES)
+
+        await until(alone, 60, "one has all again")
+    await fleet.same()
+    assert fleet.watch.faults == []
+
+
+async def test_an_exporter_that_slept_while_its_partitions_went_to_another_exposes_nothing(fleet):
+    """From the first scrape after it wakes; when it has joined again each model has one owner."""
+    sleeper, other = await fleet.start(), await fleet.start()
+    await fleet.ready(sleeper)
+    await fleet.ready(other)
+    async with fleet.fed_and_scraped():
+
+        async def has_a_share() -> set[str]:
+            return await fleet.models(sleeper)
+
+        await until(has_a_share, 60, "a share of the models")
+        sleeper.send(signal.SIGSTOP)
+
+        async def took_over() -> bool:
+            return await fleet.models(other) == set(NAMES)
+
+        await until(took_over, 60, "the other's taking over")
+        sleeper.send(signal.SIGCONT)
+        assert await fleet.models(sleeper) == set()
+        await until(has_a_share, 60, "its share again")
+    await fleet.same()
     assert fleet.watch.faults == []

@@ -71,7 +71,7 @@ class Life:
         models = [model(name, size=SIZE, tenants=TENANTS, path_prefix=f"/{name}", **settings) for name in NAMES]
         measured = measured_models(models, [profile()] * 2)
         self.intake = Intake(measured, lambda message: True)
-        self.store = StateStore(Brokers("nowhere:9092"), wall)
+        self.store = StateStore(Brokers("nowhere:9092"), self.intake.counters, wall)
         self.placing = Placing(self.intake, self.store)
         self.placing.move(PARTITIONS)
         ends = log.ends()
@@ -241,17 +241,16 @@ def test_another_window_or_profile_begins_anew_and_says_so(settings, reason):
         [profile(seed=settings.get("profile", 1))],
     )
     again = Intake(measured, lambda message: True)
-    store = StateStore(Brokers("nowhere:9092"))
-    placing = Placing(again, store)
+    placing = Placing(again, StateStore(Brokers("nowhere:9092"), again.counters))
     placing.move(PARTITIONS)
     ends = log.ends()
     fresh = placing.begin(PARTITION, [*ends], log.stored(), dict.fromkeys(ends, 0), ends)
     if reason is None:
-        assert (placing.positions, fresh, store.dropped.total()) == (ends, [], 0)
+        assert (placing.positions, fresh, again.counters.state_dropped.total()) == (ends, [], 0)
     else:
         back = 10 * again.models["fraud"].size
         assert placing.positions == {each: max(0, end - back) for each, end in ends.items()}
-        assert store.dropped[reason] > 2
+        assert again.counters.state_dropped[reason] > 2
         assert len(fresh) == 1
 
 
@@ -266,12 +265,12 @@ def test_damage_to_a_head_drops_the_model_and_damage_to_a_tenant_that_tenant(dam
     assert life.write_all()
     log.state.append((1, "fraud|acme|shadow", damage))
     again = Life(log)
-    assert again.store.dropped.total() == 1
+    assert again.intake.counters.state_dropped.total() == 1
     assert again.kept()["fraud|initech|production"] == life.kept()["fraud|initech|production"]
     assert again.intake.owned["fraud"].roles["shadow"].windows["acme"].filled == 0
     log.state.append((again.placing.epoch("fraud"), f"fraud|{HEADS['production']}", damage))
     anew = Life(log)
-    assert anew.store.dropped["incomplete"] > 0
+    assert anew.intake.counters.state_dropped["incomplete"] > 0
     assert anew.intake.owned["fraud"].roles["production"].windows["acme"].filled == 0
 
 
@@ -297,13 +296,13 @@ def test_a_log_that_has_lost_what_was_to_be_read_is_read_from_its_beginning():
     life = Life(log)
     life.read(PRODUCTION, 30)
     assert life.write_all()
-    store = StateStore(Brokers("nowhere:9092"))
-    placing = Placing(Intake(life.intake.models.values(), lambda message: True), store)
+    intake = Intake(life.intake.models.values(), lambda message: True)
+    placing = Placing(intake, StateStore(Brokers("nowhere:9092"), intake.counters))
     placing.move(PARTITIONS)
     ends = log.ends()
     placing.begin(PARTITION, [*ends], log.stored(), dict.fromkeys(ends, 35), ends)
     assert placing.positions == dict.fromkeys(ends, 35)
-    assert placing.gone == {PRODUCTION: 1, SHADOW: 1}
+    assert intake.counters.offsets_gone == {PRODUCTION: 1, SHADOW: 1}
 
 
 def test_topics_made_anew_since_are_read_from_ten_windows_before_their_end():
@@ -315,7 +314,7 @@ def test_topics_made_anew_since_are_read_from_ten_windows_before_their_end():
     for records in log.records.values():
         del records[10:]
     again = Life(log)
-    assert again.store.dropped["beyond_end"] > 0
+    assert again.intake.counters.state_dropped["beyond_end"] > 0
     assert set(again.placing.positions.values()) == {0}
 
 

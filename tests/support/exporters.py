@@ -38,7 +38,8 @@ from reference.profile import Binning, Profile, load_for
 from tests.support.kafka import free_ports
 from tests.support.waiting import until
 
-NAMES = ("fraud", "churn", "spam", "price")
+NAMES = ("fraud", "churn", "spam", "loans")
+"""Each on a partition of its own."""
 PARTITIONS = 4
 TOPICS = (PRODUCTION, SHADOW)
 WINDOW = 100
