@@ -45,7 +45,12 @@ def decode_inference(value: bytes | None) -> InferenceEvent:
 
     Raises `EventError` for anything else, however made: no input raises another exception.
     """
-    event = _decode(_inference_decoder, value)
+    try:
+        if not value or len(value) > MAX_EVENT_BYTES:
+            raise ValueError
+        event = _inference_decoder.decode(value)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        event = _decode(_inference_decoder, value)  # raises what is wrong; kept from the way of those that are right
     if not (0 < len(event.id) <= MAX_NAME_CHARACTERS and 0 < len(event.model) <= MAX_NAME_CHARACTERS):
         raise _bad_name()
     if not 0 < len(event.version) <= MAX_NAME_CHARACTERS:
@@ -57,10 +62,15 @@ def decode_inference(value: bytes | None) -> InferenceEvent:
 def decode_labels(value: bytes | None) -> LabelsEvent:
     """Read a label event; unknown fields are ignored. Raises `EventError` for anything else."""
     event = _decode(_labels_decoder, value)
+    check_labels(event)
+    return event
+
+
+def check_labels(event: LabelsEvent) -> None:
+    """What the types of a label event's fields do not say. Raises `EventError`."""
     if not (0 < len(event.id) <= MAX_NAME_CHARACTERS and 0 < len(event.model) <= MAX_NAME_CHARACTERS):
         raise _bad_name()
     _check_time(event.time)
-    return event
 
 
 def _decode(decoder: msgspec.json.Decoder[Event], value: bytes | None) -> Event:

@@ -43,7 +43,7 @@ _BACKOFF_SECONDS: Final = (0.5, 10.0)
 
 
 class Consumer:
-    """Reads the topics of events into the intake until it is cancelled."""
+    """Reads the topics of events and of labels into the intake until it is cancelled."""
 
     def __init__(self, brokers: Brokers, intake: Intake, store: StateStore, seat: str | None = None) -> None:
         """`seat` is a name in the group that no other process has; without one a crash costs a session's length."""
@@ -243,6 +243,8 @@ class Consumer:
             return
         now = time.monotonic()
         for partition, position in self.placing.positions.items():
+            if partition.topic == topics.LABELS:
+                continue
             largest = max((each.size for each in self._intake.models_of(partition.partition)), default=0)
             skipped = self._shedding.skipped(partition, self._end(partition, position) - position, largest, now)
             if skipped:

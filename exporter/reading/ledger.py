@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from events.topics import TOPIC_OF_ROLE
-from exporter.reading.revive import Revived, profile_hash, window_settings
-from exporter.reading.stored import Snapshot, key_of
+from exporter.reading.revive import Revived, profile_hash
+from exporter.reading.stored import Encoded, Part, Snapshot, key_of
 from exporter.windows.models import ModelState
 from exporter.windows.sections import HEADS, Section, sections
 
@@ -27,8 +26,13 @@ class Written:
     mark: Hashable
     offsets: Mapping[str, int]
     changed: float
-    pieces: frozenset[str] = frozenset()
-    """The keys of the pieces beside it."""
+    again: bool = False
+    """Whether it is to be written once more, changed or not."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+
+    def pieces(self, key: str) -> Iterator[str]:
+        """The keys of its pieces."""
+        return (f"{key}|{suffix}" for part in self.parts.values() for suffix in part.suffixes)
 
 
 @dataclass
@@ -48,26 +52,30 @@ class Ledger:
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
         self._written: dict[str, dict[str, Written]] = {}
+        self._left: dict[str, list[str]] = {}
+        """By model, keys that stand in the topic for nothing."""
 
     def begin(self, revived: Revived) -> None:
         """Take over a model with what it came back from."""
         model = revived.state.measured.name
         marks = {name: section.mark() for name, section in sections(revived.state).items()}
-        # A new owner's first round writes the heads, changed or not: what an earlier one may still write is then late.
-        marks |= dict.fromkeys(HEADS.values())
         self._written[model] = {
             key_of(model, name): Written(
                 marks[name],
                 value.offsets,
                 value.changed,
-                frozenset(f"{key_of(model, name)}|{each}" for part in value.parts.values() for each in part),
+                # With the heads of a new owner's first round, what an earlier one may still write comes too late.
+                again=name in HEADS.values(),
+                parts={name: Part(None, suffixes) for name, suffixes in value.parts.items()},
             )
             for name, value in revived.sections.items()
         }
+        self._left[model] = revived.left
 
     def end(self, model: str) -> None:
         """The model has gone to another process."""
         self._written.pop(model, None)
+        self._left.pop(model, None)
 
     def due(self, state: ModelState, offsets: Mapping[str, int]) -> Round | None:
         """What has changed since it was written, as of this instant; None if nothing has.
@@ -76,58 +84,63 @@ class Ledger:
         """
         model = state.measured.name
         written = self._written.setdefault(model, {})
-        found = sections(state)
-        changed = [each for each in found.values() if self._is_due(each, key_of(model, each.name), written, offsets)]
-        if not changed:
-            return None
         made = Round(model)
-        for section in changed:
+        for section in sections(state).values():
             key = key_of(model, section.name)
-            mark = section.mark()
             known = written.get(key)
+            if not _is_due(section, known, offsets):
+                continue
+            mark = section.mark()
             snapshot = Snapshot(
                 key=key,
                 profile=profile_hash(state.measured),
-                window=window_settings(state.measured),
+                window=section.settings,
                 offsets=dict(offsets),
                 changed=known.changed if known is not None and known.mark == mark else self._wall(),
                 kept=section.kept(),
+                written=known.parts if known is not None else {},
             )
             (made.heads if section.name in HEADS.values() else made.bodies).append(snapshot)
             made.marks[key] = mark
-        return made
+        return made if made.marks else None
 
-    def silent(self, model: str) -> bool:
-        """Whether nothing of the model has changed for seven days."""
+    def silent(self, state: ModelState) -> bool:
+        """Whether nothing of a model has changed for seven days."""
+        model = state.measured.name
         written = self._written.get(model)
         if not written:
             return False
+        for name, section in sections(state).items():
+            known = written.get(key_of(model, name))
+            if section.mark() != known.mark if known is not None else section.mark():
+                return False
         return self._wall() - max(each.changed for each in written.values()) > _SILENT_SECONDS
 
     def keys(self, model: str) -> list[str]:
-        """Every key of the model that stands in the topic, pieces before the values that name them."""
+        """Every key of the model that stands in the topic; those of values last."""
         written = self._written.get(model, {})
-        return [*(piece for each in written.values() for piece in each.pieces), *written]
+        pieces = [piece for key, each in written.items() for piece in each.pieces(key)]
+        return [*self._left.get(model, ()), *pieces, *written]
 
-    def acknowledged(self, made: Round, pieces: Mapping[str, Iterable[str]]) -> list[str]:
-        """The round is written, with these pieces by key; the keys of pieces that nothing names any more."""
+    def acknowledged(self, made: Round, messages: Mapping[str, Encoded]) -> list[str]:
+        """The round is written, as these messages by key; the keys that stand in the topic for nothing now."""
         written = self._written.get(made.model, {})
-        left: list[str] = []
+        left = self._left.pop(made.model, [])
         for snapshot in (*made.bodies, *made.heads):
-            mine = frozenset(pieces.get(snapshot.key, ()))
-            known = written.get(snapshot.key)
-            left += sorted(known.pieces - mine) if known is not None else []
-            written[snapshot.key] = Written(made.marks[snapshot.key], snapshot.offsets, snapshot.changed, mine)
-        return left
+            key = snapshot.key
+            before = set(written[key].pieces(key)) if key in written else set()
+            now = written[key] = Written(made.marks[key], snapshot.offsets, snapshot.changed, parts=messages[key].parts)
+            left += sorted(before.difference(now.pieces(key)))
+        # A round that was cut short may have left the very pieces that this one has written.
+        named = {piece for key, each in written.items() for piece in each.pieces(key)} | written.keys()
+        return [key for key in left if key not in named]
 
-    @staticmethod
-    def _is_due(section: Section, key: str, written: Mapping[str, Written], offsets: Mapping[str, int]) -> bool:
-        known = written.get(key)
-        head = section.name in HEADS.values()
-        if known is None:
-            return head or bool(section.mark())
-        if known.mark != section.mark():
-            return True
-        topics = [TOPIC_OF_ROLE[role] for role in section.roles]
-        behind = max(offsets.get(topic, 0) - known.offsets.get(topic, 0) for topic in topics)
-        return head and behind >= _FAR_BEHIND
+
+def _is_due(section: Section, known: Written | None, offsets: Mapping[str, int]) -> bool:
+    head = section.name in HEADS.values()
+    if known is None:
+        return head or bool(section.mark())
+    if known.again or known.mark != section.mark():
+        return True
+    behind = max(offsets.get(topic, 0) - known.offsets.get(topic, 0) for topic in section.topics)
+    return head and behind >= _FAR_BEHIND

@@ -8,16 +8,16 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from events.topics import PRODUCTION, SHADOW
+from events.topics import LABELS, PRODUCTION, SHADOW
 from exporter.reading.intake import Intake
 from exporter.reading.replay import Replay
 from exporter.reading.revive import Revived, revived
 from exporter.reading.shedding import WINDOWS_BACK
 from exporter.reading.state import Standing, StateStore, Stored
 from exporter.windows.models import ModelState
-from exporter.windows.sections import HEADS
+from exporter.windows.sections import MAIN
 
-TOPICS: Final = frozenset({PRODUCTION, SHADOW})
+TOPICS: Final = frozenset({PRODUCTION, SHADOW, LABELS})
 
 _CATCH_UP: Final = 100_000
 """A model is shown when it has read what had come by its partition's assignment; so many messages at most."""
@@ -142,7 +142,7 @@ class Placing:
 
     def _own(self, found: Revived, anew: Mapping[str, int], mine: Iterable[TopicPartition]) -> None:
         until = {each.topic: min(self.ends.get(each, 0), self.positions[each] + _CATCH_UP) for each in mine}
-        self._intake.own(found.state, Replay(found.offsets or dict.fromkeys(HEADS.values(), anew), until))
+        self._intake.own(found.state, Replay(found.offsets or dict.fromkeys(MAIN.values(), anew), until))
         for each in mine:
             self._intake.reached(each.topic, each.partition, self.positions[each])
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from events.topics import TOPIC_OF_ROLE
-from exporter.windows.sections import HEADS
+from exporter.windows.sections import MAIN
 
-_TOPIC_OF_HEAD: Final = {name: TOPIC_OF_ROLE[role] for role, name in HEADS.items()}
 _NOBODY: Final = ""
 """What waits for the model as a whole."""
 
@@ -52,8 +50,8 @@ class Replay:
         return frozenset(name for _, name in self._waiting.get(topic, ()))
 
     def known_to_all(self, topic: str) -> bool:
-        """Whether the role's head has seen the next message, and with it every section: then it is nobody's."""
-        return any(name in _TOPIC_OF_HEAD and _TOPIC_OF_HEAD[name] == topic for _, name in self._waiting.get(topic, ()))
+        """Whether every section of this topic has seen the next message: then it is nobody's."""
+        return MAIN[topic] in self.waiting(topic)
 
     def __bool__(self) -> bool:
         """Whether anything still waits."""

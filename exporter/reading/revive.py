@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from events.topics import TOPIC_OF_ROLE
 from exporter.reading.counters import StateReason
 from exporter.reading.stored import StoredError, Value, decoded, kept_of, key_of
 from exporter.windows.models import Measured, ModelState
-from exporter.windows.sections import HEADS, sections
+from exporter.windows.sections import HEADS, Section, sections
 
 _LAST_HEAD: Final = HEADS["production"]
 
@@ -29,6 +28,8 @@ class Revived:
     """What each section came back from; nothing without a past."""
     offsets: dict[str, dict[str, int]] = field(default_factory=dict)
     """By section and topic, the offset up to which it knows the log."""
+    left: list[str] = field(default_factory=list)
+    """Keys of the model that stand in the topic for nothing."""
 
     def starts(self) -> dict[str, int]:
         """By topic, the offset from which on the model has to be read."""
@@ -37,11 +38,6 @@ class Revived:
             for topic, offset in offsets.items():
                 starts[topic] = min(offset, starts.get(topic, offset))
         return starts
-
-
-def window_settings(measured: Measured) -> dict[str, int]:
-    """What has to be the same for a window to go on."""
-    return {"size": measured.size}
 
 
 def profile_hash(measured: Measured) -> str:
@@ -56,36 +52,45 @@ def revived(measured: Measured, stored: Mapping[str, bytes], ends: Mapping[str, 
     """
     values: dict[str, Value] = {}
     kept: dict[str, dict[str, Any]] = {}
-    for name in sections(ModelState(measured)):
+    for name, section in sections(ModelState(measured)).items():
         key = key_of(measured.name, name)
         if key in stored:
             try:
-                values[name] = _usable(measured, stored[key], ends)
+                values[name] = _usable(measured, section, stored[key], ends)
                 kept[name] = kept_of(key, values[name], stored)
             except StoredError as error:
                 values.pop(name, None)
                 dropped[error.reason] += 1
     if not set(HEADS.values()) <= values.keys():
         dropped["incomplete"] += len(values)
-        return Revived(ModelState(measured))
+        values, kept = {}, {}
     while True:
         state = ModelState(measured)
         damaged = _restore(state, kept)
         if damaged is None:
-            return Revived(state, values, _offsets(values, state))
+            offsets = _offsets(values, state) if values else {}
+            return Revived(state, values, offsets, _left(measured.name, stored, values))
         dropped["damaged"] += 1
         if damaged in HEADS.values():
             dropped["incomplete"] += len(kept) - 1
-            return Revived(ModelState(measured))
-        del kept[damaged], values[damaged]
+            values, kept = {}, {}
+        else:
+            del kept[damaged], values[damaged]
 
 
-def _usable(measured: Measured, text: bytes, ends: Mapping[str, int]) -> Value:
+def _left(model: str, stored: Mapping[str, bytes], values: Mapping[str, Value]) -> list[str]:
+    """What nothing names: pieces of a round that was cut short, tenants that are configured no more."""
+    named = {key_of(model, name) for name in values}
+    named |= {piece for name, value in values.items() for piece in value.pieces(key_of(model, name))}
+    return [key for key in stored if key.startswith(f"{model}|") and key not in named]
+
+
+def _usable(measured: Measured, section: Section, text: bytes, ends: Mapping[str, int]) -> Value:
     value = decoded(text)
     reason: StateReason | None = None
     if value.profile != profile_hash(measured):
         reason = "profile"
-    elif value.window != window_settings(measured):
+    elif value.window != section.settings:
         reason = "window"
     elif any(offset > ends[topic] for topic, offset in value.offsets.items() if topic in ends):
         reason = "beyond_end"  # the topic has been made anew since
@@ -114,8 +119,5 @@ def _offsets(values: Mapping[str, Value], state: ModelState) -> dict[str, dict[s
         if name == _LAST_HEAD:
             later = []
         own = values[name].offsets if name in values else {}
-        found[name] = {
-            topic: max(offsets.get(topic, 0) for offsets in (own, *later))
-            for topic in (TOPIC_OF_ROLE[role] for role in section.roles)
-        }
+        found[name] = {topic: max(offsets.get(topic, 0) for offsets in (own, *later)) for topic in section.topics}
     return found

@@ -152,7 +152,7 @@ class StateStore:
     async def _round(self, owner: Owner, standing: Standing) -> bool:
         """Write what has changed of one model; whether there is any use in going on."""
         try:
-            if self.ledger.silent(standing.state.measured.name):
+            if self.ledger.silent(standing.state):
                 await self._forget(owner, standing)
             else:
                 made = self.ledger.due(standing.state, standing.offsets)
@@ -170,19 +170,18 @@ class StateStore:
         """Pieces, tenants, heads, each when the one before is acknowledged: a head says that all else is there."""
         snapshots = [*made.bodies, *made.heads]
         try:
-            texts = await asyncio.to_thread(lambda: [encoded(snapshot) for snapshot in snapshots])
-            pieces = {each.key: list(parts) for each, (_, parts) in zip(snapshots, texts, strict=True)}
-            values = {each.key: text for each, (text, _) in zip(snapshots, texts, strict=True)}
-            await self._send(owner, standing, {key: text for _, parts in texts for key, text in parts.items()})
-            await self._send(owner, standing, {each.key: values[each.key] for each in made.bodies})
+            messages = await asyncio.to_thread(lambda: {each.key: encoded(each) for each in snapshots})
+            await self._send(
+                owner, standing, {key: text for each in messages.values() for key, text in each.pieces.items()}
+            )
+            await self._send(owner, standing, {each.key: messages[each.key].text for each in made.bodies})
             for head in made.heads:
-                await self._send(owner, standing, {head.key: values[head.key]})
+                await self._send(owner, standing, {head.key: messages[head.key].text})
         except BaseException:
             self._counters.state_writes["failed"] += len(snapshots)
             raise
         self._counters.state_writes["written"] += len(snapshots)
-        left = self.ledger.acknowledged(made, pieces)
-        await self._send(owner, standing, dict.fromkeys(left))
+        await self._send(owner, standing, dict.fromkeys(self.ledger.acknowledged(made, messages)))
 
     async def _forget(self, owner: Owner, standing: Standing) -> None:
         """A tombstone for each key of a model that has long been silent; it begins anew."""

@@ -10,9 +10,13 @@ import numpy as np
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
+from events.labels import LabelsEvent
 from events.topics import TOPIC_OF_ROLE
+from exporter.windows.answers import entering
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
+from exporter.windows.labelled import Labelled
+from exporter.windows.pairs import Pairs
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
 from exporter.windows.window import Rows, Window
@@ -176,17 +180,38 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured: Final = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
+        self.pairs: Final = Pairs(measured.size, measured.tenants)
+        self.labels: Final = Labelled(measured.model.labels, measured.size)
         self.early_warning: Final = EarlyWarning(measured.columns.layout, measured.columns.reference)
+        self.paired = 0
+        """How many answers and labels pairs and labels have taken since this process has them."""
+        self._pairs_know: set[str] = set()
+        """Topics that are being read again and whose next messages pairs and labels know."""
 
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""
-        return self.roles[event.role].take(event)
+        if not self.roles[event.role].take(event):
+            return False
+        if event.outcome in _IN_WINDOWS and TOPIC_OF_ROLE[event.role] not in self._pairs_know:
+            key = entering(event)
+            self.pairs.take(event, key)
+            self.labels.take(event, key)
+            self.paired += 1
+        return True
+
+    def take_labels(self, event: LabelsEvent) -> None:
+        """Take a label event of this model; `labels.flush` tells what has become of it."""
+        self.labels.take_labels(event)
+        self.paired += 1
 
     def mute(self, topic: str, known: frozenset[str]) -> None:
         """Read a topic again without the sections that have seen its next messages; for the next ones, that is.
 
-        A section's name is `tenant|role` (`sections`).
+        Their names are `tenant|role` and `pairs` (`sections`).
         """
+        self._pairs_know.discard(topic)
+        if "pairs" in known:
+            self._pairs_know.add(topic)
         for role, state in self.roles.items():
             if TOPIC_OF_ROLE[role] == topic:
                 state.muted = frozenset(tenant for tenant in state.windows if f"{tenant}|{role}" in known)

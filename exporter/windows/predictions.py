@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -52,12 +51,13 @@ class Predictions:
 
     def take(self, events: Sequence[InferenceEvent], left_out: Counter[str]) -> None:
         """Count what these events predicted; by reason, what counts as `_other` because there would be too many."""
-        by_version: dict[str, list[InferenceEvent]] = {}
-        for event in events:
-            if event.outcome == "ok":
-                by_version.setdefault(event.version, []).append(event)
-        for version, mine in by_version.items():
-            made = [instance.prediction for instance in chain.from_iterable(event.instances for event in mine)]
+        for version in dict.fromkeys([event.version for event in events]):
+            made = [
+                instance.prediction
+                for event in events
+                if event.outcome == "ok" and event.version == version
+                for instance in event.instances
+            ]
             name = version
             if name not in self.classes and len(self.classes) >= MAX_VERSIONS:
                 left_out["versions"] += len(made)
