@@ -10,7 +10,7 @@ TEST_ARGS ?=
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
+.PHONY: help venv bench-switches demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -79,6 +79,9 @@ bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two m
 
 bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
 	$(PY) -m bench.stops $(BENCH_ARGS)
+
+bench-switches: venv ## from a decision to the last request of the former version, and requests failed, over 100 switches (three minutes)
+	$(PY) -m bench.switches $(BENCH_ARGS)
 
 spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
 	@$(PY) -m tests.support.real_parts
