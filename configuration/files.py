@@ -1,4 +1,4 @@
-"""Every file that a model names, but its reference, read once, so that what is missing is told before the start."""
+"""Every file that is named, but references, read once, so that what is missing is told before the start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from configuration.certificates import client_context, reason
 from configuration.credentials import credentials_of
+from configuration.rollback import Rollback
 from configuration.sections import Configuration
 from configuration.target import Fallback
 from lifecycle.refusal import Refusal
@@ -17,6 +18,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 def check_files(configuration: Configuration) -> None:
     """Raises `Refusal` for the first file that cannot be used."""
     credentials_of(configuration)
+    _rollback_files(configuration.rollback)
     for index, model in enumerate(configuration.models):
         for version, target in model.targets.items():
             path = f"models[{index}].targets.{version}"
@@ -28,6 +30,26 @@ def check_files(configuration: Configuration) -> None:
                 load_probe(target.probe, f"{path}.probe")
         if model.fallback is not None and model.fallback.body_file is not None:
             fixed_body(model.fallback, f"models[{index}].fallback")
+
+
+def _rollback_files(settings: Rollback) -> None:
+    """Each file that the rollback's section names; what has to stand in it is told when the rollback starts."""
+    webhook, grafana, slack = settings.webhook, settings.grafana, settings.slack
+    named = {
+        "token_file": settings.token_file,
+        "prometheus_token_file": settings.prometheus_token_file,
+        "webhook.body_file": webhook and webhook.body_file,
+        "webhook.token_file": webhook and webhook.token_file,
+        "webhook.ca_file": webhook and webhook.ca_file,
+        "grafana.token_file": grafana and grafana.token_file,
+        "slack.webhook_file": slack and slack.webhook_file,
+    }
+    for name, file in named.items():
+        if file is not None:
+            try:
+                Path(file).read_bytes()
+            except OSError as error:
+                raise Refusal(f"rollback.{name}: {file} cannot be read: {reason(error)}") from None
 
 
 def fixed_body(fallback: Fallback, path: str) -> bytes:
