@@ -34,22 +34,20 @@ def check_files(configuration: Configuration) -> None:
 
 def _rollback_files(settings: Rollback) -> None:
     """Each file that the rollback's section names; what has to stand in it is told when the rollback starts."""
-    webhook, grafana, slack = settings.webhook, settings.grafana, settings.slack
-    named = {
-        "token_file": settings.token_file,
-        "prometheus_token_file": settings.prometheus_token_file,
-        "webhook.body_file": webhook and webhook.body_file,
-        "webhook.token_file": webhook and webhook.token_file,
-        "webhook.ca_file": webhook and webhook.ca_file,
-        "grafana.token_file": grafana and grafana.token_file,
-        "slack.webhook_file": slack and slack.webhook_file,
-    }
-    for name, file in named.items():
-        if file is not None:
-            try:
-                Path(file).read_bytes()
-            except OSError as error:
-                raise Refusal(f"rollback.{name}: {file} cannot be read: {reason(error)}") from None
+    sections = (
+        ("", settings),
+        ("webhook.", settings.webhook),
+        ("grafana.", settings.grafana),
+        ("slack.", settings.slack),
+    )
+    for prefix, section in sections:
+        for field in () if section is None else section.__struct_fields__:
+            file = getattr(section, field)
+            if field.endswith("_file") and file is not None:
+                try:
+                    Path(file).read_bytes()
+                except OSError as error:
+                    raise Refusal(f"rollback.{prefix}{field}: {file} cannot be read: {reason(error)}") from None
 
 
 def fixed_body(fallback: Fallback, path: str) -> bytes:
