@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from configuration.model import Model
 from configuration.sections import Configuration
 
 
@@ -36,12 +35,3 @@ def _paths(configuration: Configuration) -> Iterator[str]:
     defaults = type(configuration.proxy)()
     if configuration.proxy.parse != defaults.parse:
         yield "proxy.parse"
-    for index, model in enumerate(configuration.models):
-        for setting in _model_settings(model):
-            yield f"models[{index}].{setting}"
-
-
-def _model_settings(model: Model) -> Iterator[str]:
-    for field in ("pairs", "labels"):
-        if getattr(model, field) != type(getattr(model, field))():
-            yield field
