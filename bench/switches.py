@@ -150,7 +150,7 @@ class Subject:
         await self._process(f"http://127.0.0.1:{port}/moto-api/", sys.executable, "-m", "moto.server", "-p", str(port))
         own = self._folder / "elsewhere"  # the host of the rollback has a state of its own
         own.mkdir()
-        ssm = {"endpoint": f"http://127.0.0.1:{port}", "region": "eu-central-1"}
+        ssm = {"endpoint": f"http://127.0.0.1:{port}", "region": "eu-central-1", "timeout": 30}
         self._write({"actions": ["ssm"], "ssm": ssm}, own)
         await self._run(f"{self.orders}/-/ready", "rollback", folder=own)
         self._write({"ssm": ssm})

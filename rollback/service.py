@@ -149,6 +149,9 @@ class Counter:
                 return self._refused(request, 400, str(error))
             except web.HTTPRequestEntityTooLarge:
                 return self._refused(request, 413, "the body is too large")
+            except Exception:
+                _log.exception("a request failed by a fault", extra={"fields": {"path": request.path[:200]}})
+                return _json(500, {"error": "a fault of ours; the log says more"})
             return _json(status, body)
 
         return handler
