@@ -39,7 +39,7 @@ RULES = {
                 {
                     "alert": "LatencySpike",
                     "expr": "histogram_quantile(0.95, sum by (model, le) "
-                    '(rate(inference_latency_seconds_bucket{role="production"}[10s]))) > 0.5',
+                    '(rate(inference_latency_seconds_bucket{role="production"}[4s]))) > 0.5',
                     "for": "1s",
                     "labels": {"severity": "critical", "action": "rollback"},
                 },
@@ -91,7 +91,7 @@ def loop(tmp_path: Path) -> Iterator[Loop]:
     (tmp_path / "run").mkdir()
     settings = {
         "listen": f"127.0.0.1:{ports[0]}", "dry_run": False, "cool_down": 0,
-        "prometheus": f"http://127.0.0.1:{ports[1]}", "evidence": {"over": 10, "requests": 5},
+        "prometheus": f"http://127.0.0.1:{ports[1]}", "evidence": {"over": 4, "requests": 2},
     }  # fmt: skip
     with ExitStack() as stack:
         run = stack.enter_context(RealRun(tmp_path / "run", model={"stable": "v1"}, rollback=settings))
