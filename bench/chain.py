@@ -2,8 +2,8 @@
 
     python -m bench.chain --rates 10 100
 
-A feature is shifted by 1.5 standard deviations at full windows of 1,000 instances. Our parts run as `shadowdrift up` runs
-them, beside a real Prometheus (scrape and evaluation every 5 s) and a real Alertmanager with the routes that are shipped;
+A feature is shifted by 1.5 standard deviations at full windows of 1,000 instances. Our parts run as `shadowdrift up`
+runs them, beside a real Prometheus (scrape and evaluation every 5 s) and a real Alertmanager with the shipped routes;
 `rollback: {dry_run: false, on_feature_drift: alone}`.
 """
 
@@ -25,6 +25,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import yaml
+
 from evidence.document import decode
 from tests.support import alertmanager, prometheus
 from tests.support.alertmanager import Alertmanager
@@ -36,6 +38,7 @@ RESULT: Final = Path(__file__).parent / "results" / "chain.json"
 SIGMA: Final = 10.0
 SEVERE: Final = 'max(drift_features_drifted{tenant="_all", against="reference", level="severe"}) > 0'
 ALERT: Final = 'ALERTS{alertname="SevereFeatureDrift"}'
+SHIPPED: Final = yaml.safe_load(prometheus.CONFIGURATION.read_text())["global"]
 FILLING_SECONDS: Final = 60.0
 """Beyond what the window itself takes."""
 
@@ -54,10 +57,9 @@ def measure(rate: float, folder: Path, window: int = 1000) -> dict[str, Any]:
     with ExitStack() as stack:
         model = {"stable": "v1", "window": {"size": window}}
         run = stack.enter_context(RealRun(run_folder, rate=rate, model=model, rollback=settings))
-        hooks = {"rollback": f"http://127.0.0.1:{ports[0]}/alertmanager"}
-        made = alertmanager.adapted(folder, "http://127.0.0.1:1/nobody", hooks, patience=True)
-        alerts = stack.enter_context(Alertmanager(made))
-        made = prometheus.adapted(folder, run.targets, alertmanager=alerts.address, interval="5s")
+        alerts = stack.enter_context(Alertmanager(_routes(folder, f"http://127.0.0.1:{ports[0]}/alertmanager")))
+        made = prometheus.adapted(folder, run.targets, alertmanager=alerts.address)
+        made.write_text(yaml.safe_dump({**yaml.safe_load(made.read_text()), "global": SHIPPED}))
         server = stack.enter_context(Prometheus(made, ports[1]))
         _wait(
             lambda: server.query("model:drift_window_instances:judged"), window / rate + FILLING_SECONDS, "full windows"
@@ -81,6 +83,20 @@ def measure(rate: float, folder: Path, window: int = 1000) -> dict[str, Any]:
         failed = run.failed
     seconds = {after: round(times[after] - times[before], 2) for before, after in pairwise(times)}
     return {"rate": rate, "seconds": seconds, "in_all": round(times["switched"] - times["begun"], 2), "failed": failed}
+
+
+def _routes(folder: Path, rollback: str) -> Path:
+    """Alertmanager's configuration as it is shipped, but that the rollback alone is told anything."""
+    document = yaml.safe_load(alertmanager.CONFIGURATION.read_text())
+    for receiver in document["receivers"]:
+        for kind in [key for key in receiver if key.endswith("_configs")]:
+            del receiver[kind]
+        if receiver["name"] == "rollback":
+            receiver["webhook_configs"] = [{"url": rollback}]
+    document["templates"] = []
+    made = folder / "alertmanager.yml"
+    made.write_text(yaml.safe_dump(document))
+    return made
 
 
 def _wait(condition: Callable[[], _T], within: float, what: str) -> float:

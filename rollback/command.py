@@ -23,7 +23,7 @@ from rollback.secret_file import token_of
 
 COMMANDS: Final = {
     "status": "who serves each model, whether alerts may act, and why not",
-    "rollback": "the stable version serves",
+    "rollback": "the stable version serves, and alerts move nothing until `arm`",
     "restore": "the configuration's production serves again",
     "pause": "no version is asked; the fallback answers",
     "promote": "the shadow serves, if the evidence carries it",
@@ -151,6 +151,9 @@ def _status(answer: dict[str, Any]) -> str:
         roles = (f"{role} {model[role] or '-'}" for role in ("production", "shadow", "stable"))
         lines.append(f"  {', '.join(roles)}")
         lines.append(f"  alerts: {_alerts(answer, model)}")
+        if (last := model["last"]) is not None:
+            said = f"{last['decision']} ({last['reason']}): {last['text']}"
+            lines.append(f"  last, {last['at']}: {last['alert']}: {said}")
     return "\n".join(lines) + "\n"
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from configuration import Model, Rollback
+from configuration.shown import cut
 from rollback.audit import Audit
 from rollback.counters import RollbackMetrics
 from rollback.decision import WORDS, Decision, key_of, with_facts, without_asking
 from rollback.facts import Facts
-from rollback.journal import Journal
+from rollback.journal import Journal, Last
 from rollback.notices import Notice, Notices
 from rollback.switch import Switch, SwitchFailedError
 from rollback.webhook import Alert, Delivery
@@ -102,7 +104,7 @@ class Desk:
         assert model.stable is not None
         after = self._switch.entry(model, {model.stable: 1.0}, "serve", f"rollback: {alert.name}", ALERTMANAGER)
         try:
-            await self._switch.to(after, model, standing, key=key_of(alert))
+            await self._switch.to(after, model, standing, latches=True, key=key_of(alert))
         except SwitchFailedError as error:
             return Decision("failed", "action", f"{decision.text}; but {error}", decision.findings)
         return decision
@@ -128,8 +130,11 @@ class Desk:
         memory = self._journal.of.get(alert.model)
         if memory is None or decision.reason in _SILENT:
             return
+        now = self._clock()
+        at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        memory.last = Last(at, cut(alert.name), decision.word, decision.reason, decision.text)
         text = f"{alert.name}: {decision.text}"
-        notice = Notice(alert.model, decision.word, decision.reason, text, ALERTMANAGER, self._clock())
+        notice = Notice(alert.model, decision.word, decision.reason, text, ALERTMANAGER, now)
         # The same answer to the same alert, sent again and again, is told once.
         self._notices.tell(
             notice, once_for=(alert.model, alert.name, decision.word, decision.reason, memory.generation)

@@ -98,6 +98,7 @@ async def stood_up(folder: Path) -> AsyncIterator[tuple[Tree, Running, Load]]:
                     "test": [*command, "-t"],
                     "reload": [*command, "-s", "reload"],
                     "check": f"{front.url}/nginx/active/fraud",
+                    "timeout": 60,
                 },
                 model={"targets": targets, "shadow": None},
             )

@@ -39,6 +39,8 @@ from tests.support.required import require
 from tests.support.waiting import until
 
 DOCS = Path(__file__).parents[2] / "docs" / "rollback.md"
+PATIENCE = 60.0
+"""Seconds for another process on a machine that has much to do."""
 BEFORE = Entry({"v2": 1.0}, "v2", generation=1)
 AFTER = Entry({"v1": 1.0}, "v2", reason="rollback: SevereFeatureDrift", by="alertmanager", generation=2)
 
@@ -201,7 +203,7 @@ async def behind(folder: Path) -> AsyncIterator[tuple[Nginx, Configuration, list
             actions=["active-file", "nginx"],
             nginx={
                 "directory": str(folder / "nginx"), "test": [*command, "-t"], "reload": [*command, "-s", "reload"],
-                "check": f"{made.url}/nginx/active/fraud",
+                "check": f"{made.url}/nginx/active/fraud", "timeout": PATIENCE,
             },
             model={"targets": targets},
         )  # fmt: skip
@@ -319,7 +321,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 async def test_the_parameter_names_the_version_and_comes_back(aws: str) -> None:
     """`v1`, `v1 paused`, and what stood there before."""
-    configuration = configured(ssm={"endpoint": aws})
+    configuration = configured(ssm={"endpoint": aws, "timeout": PATIENCE})
     assert configuration.rollback.ssm is not None
     action, made = Parameter(configuration.rollback.ssm), configuration.models[0]
     try:

@@ -88,7 +88,10 @@ async def test_a_person_moves_traffic_and_asks_who_serves(tmp_path: Path, servic
             "  alerts: armed, but rollback.dry_run is on: they are only told",
         ]
         code, output, _ = await shell("rollback", "--reason", "ticket 71", "--by", "alice")
-        assert (code, output) == (0, "fraud: taken: v1 serves\n")
+        assert (code, output) == (
+            0,
+            "fraud: taken: v1 serves; latched: alerts move nothing until `shadowdrift rollback arm`\n",
+        )
         active = json.loads((tmp_path / "state" / "active" / "active.json").read_text())["models"]["fraud"]
         assert (active["weights"], active["reason"], active["by"]) == ({"v1": 1.0}, "rollback: ticket 71", "alice")
         assert await shell("rollback") == (1, "fraud: refused: v1 serves already\n", "")

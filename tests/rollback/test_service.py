@@ -71,7 +71,7 @@ async def test_a_repeated_delivery_is_a_replay_and_counts_anew_after_restore_and
         assert await running.decision(starts=starts) == ("replayed", "replayed")
         status, answer = await running.post("/restore", {"reason": "a false alarm", "by": "alice"})
         assert (status, answer["generation"]) == (200, 2)
-        assert "still latched" in answer["text"]
+        assert "latched: alerts move nothing" in answer["text"]
         active = running.active
         assert active is not None
         assert (active["weights"], active["by"], active["reason"]) == ({"v2": 1.0}, "alice", "restore: a false alarm")
@@ -260,9 +260,22 @@ async def test_a_cool_down_follows_every_switch(tmp_path: Path) -> None:
     """A person's, too: windows and latency begin anew there."""
     async with rolling(tmp_path, cool_down="1h") as running:
         running.exporter.columns = SEVERE
-        assert (await running.post("/rollback"))[0] == 200
+        assert (await running.post("/pause"))[0] == 200
         assert (await running.post("/restore"))[0] == 200
         assert await running.decision() == ("refused", "cool_down")
+
+
+async def test_a_persons_rollback_latches_as_an_alerts_does(tmp_path: Path) -> None:
+    """Whoever has taken it in hand is not overtaken; `status` says what an alert was answered last."""
+    async with rolling(tmp_path) as running:
+        running.exporter.columns = SEVERE
+        assert (await running.post("/rollback"))[0] == 200
+        assert (await running.post("/restore"))[0] == 200
+        assert await running.decision() == ("latched", "latched")
+        last = (await running.status())["last"]
+        assert (last["alert"], last["decision"], last["reason"]) == ("SevereFeatureDrift", "latched", "latched")
+        assert (await running.post("/arm"))[0] == 200
+        assert (await running.decision())[0] == "taken"
 
 
 async def test_disarmed_alerts_move_nothing_over_restarts(tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ class RealRun:
             command = [sys.executable, "-m", "cli.main", "up", "--config", str(configuration)]
             up = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             self._stack.callback(_end, up)
-            proxy, self.proxy_admin, self.exporter = until_sync(
-                lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})"
-            )
+            found = until_sync(lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})")
+            assert found is not None
+            proxy, self.proxy_admin, self.exporter = found
             traffic = threading.Thread(target=self._traffic, args=(proxy,), name="traffic")
             traffic.start()
             self._stack.callback(traffic.join)
