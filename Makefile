@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 <<<<<<< HEAD
-.PHONY: help venv bench-switches demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
+.PHONY: help venv bench-switches bench-chain test-long demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
 =======
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection spool-hour stream-gib calibration
 >>>>>>> main
@@ -99,6 +99,14 @@ bench-detection: venv ## how soon drift is seen, beside Evidently and fixed thre
 spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.spool $(BENCH_ARGS)
+
+test-long: venv ## the loop from drift to the stable model with the shipped timings (five minutes)
+	@$(PY) -m tests.support.real_parts
+	SHADOWDRIFT_LONG=1 $(PY) -m pytest tests/e2e/test_shipped_timings.py $(TEST_ARGS)
+
+bench-chain: venv ## from the first drifted request to the stable model, stage by stage, at 10 and 100 requests/s (ten minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.chain $(BENCH_ARGS)
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
