@@ -11,9 +11,9 @@ TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 <<<<<<< HEAD
-.PHONY: help venv bench-switches bench-chain test-long demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
 =======
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection spool-hour stream-gib calibration
+.PHONY: bench-switches bench-chain test-long
 >>>>>>> main
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 

@@ -53,7 +53,7 @@ class Switch:
             try:
                 raw = (self._active_file.read() or {}).get(name)
             except ActiveFileError as error:
-                return Standing(of_configuration(model, memory.generation), True, str(error))
+                return Standing(of_configuration(model, memory.generation), True, str(error), mendable=False)
         found = standing_of(model, raw, memory)
         changes = settle(memory, found, model)
         if changes:

@@ -11,7 +11,18 @@ import msgspec
 import pytest
 
 from lifecycle.refusal import Refusal
-from tests.rollback.making import CALM, SEVERE, alert_document, column, configured, delivery_document, pairs, window
+from rollback.decision import key_of
+from tests.rollback.making import (
+    CALM,
+    SEVERE,
+    alert_document,
+    column,
+    configured,
+    delivery,
+    delivery_document,
+    pairs,
+    window,
+)
 from tests.rollback.stand_ins import Exporter, rolling
 from tests.support.waiting import until
 
@@ -240,6 +251,48 @@ async def test_an_active_file_that_cannot_be_read_is_inconclusive_and_stays(tmp_
         assert (status, answer["reason"]) == (409, "active_file")
         assert str(path) in answer["text"]
         assert path.read_text() == "{"
+
+
+async def test_an_entry_that_cannot_be_used_is_mended_by_a_person(tmp_path: Path) -> None:
+    """It names a version that is gone from the configuration: alerts wait, `restore` writes it anew."""
+    path = tmp_path / "state" / "active" / "active.json"
+    path.parent.mkdir(parents=True)
+    gone = {"weights": {"v0": 1.0}, "config_production": "v2", "generation": 4}
+    path.write_text(json.dumps({"format": 1, "models": {"fraud": gone}}))
+    async with rolling(tmp_path) as running:
+        running.exporter.columns = SEVERE
+        assert await running.decision() == ("inconclusive", "active_file")
+        assert (await running.post("/restore"))[0] == 200
+        active = running.active
+        assert active is not None
+        assert (active["weights"], active["generation"]) == ({"v2": 1.0}, 5)
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_life_that_ended_in_the_middle_of_a_switch_is_settled_at_the_next_start(
+    tmp_path: Path, done: bool
+) -> None:
+    """By what stands in the active file: the switch was made, and latches; or it was not, and the alert counts anew."""
+    starts = time.time() - 60
+    found = delivery(alert_document(starts=starts)).alerts[0]
+    after = {
+        "weights": {"v1": 1.0}, "config_production": "v2", "mode": "serve", "reason": "rollback: SevereFeatureDrift",
+        "by": "alertmanager", "at": "2026-11-20T10:00:00Z", "generation": 1,
+    }  # fmt: skip
+    fingerprint, starts_at = key_of(found)
+    begun = {"after": after, "latches": True, "fingerprint": fingerprint, "starts_at": starts_at}
+    for name, document in (
+        ("rollback/journal.json", {"format": 1, "models": {"fraud": {"begun": begun}}}),
+        ("active/active.json", {"format": 1, "models": {"fraud": after} if done else {}}),
+    ):
+        path = tmp_path / "state" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(document))
+    async with rolling(tmp_path) as running:
+        running.exporter.columns = SEVERE
+        assert ((await running.status())["latch"] is not None) is done
+        assert (await running.decision(starts=starts))[0] == ("replayed" if done else "taken")
+        assert running.audit()[-1 if done else 0]["what"] == ("alert" if done else "recovered")
 
 
 async def test_other_models_entries_stay_as_they_were(tmp_path: Path) -> None:
