@@ -28,11 +28,13 @@ import msgspec
 from bench.backlog import (
     FIRST_TIME,
     REFERENCE_ROWS,
+    SHADOW_EVERY,
     Traffic,
     Values,
     Writer,
     bodies,
     configure,
+    new_ids,
     reference_of,
     stamped,
 )
@@ -43,7 +45,7 @@ from bench.machine import machine
 from bench.measured import AGED_SECONDS, Exporter
 from configuration.brokers import brokers_of
 from configuration.reading import load
-from events.inference import ROLES
+from events.inference import ROLES, Role
 from events.topics import create
 from tests.support import kafka as real_kafka
 from tests.support.kafka import free_ports
@@ -53,7 +55,6 @@ RESULTS: Final = Path(__file__).parent / "results" / "exporter.json"
 FEATURES: Final = 20
 SHIFTS: Final = {"number_0": 0.5, "number_1": 0.5, "number_2": 1.0}
 """Of the production traffic against the reference: a normal, a log-normal and a t₂ column."""
-SHADOW_EVERY: Final = 20
 WINDOW: Final = 1_000
 WIDE_FEATURES: Final = 200
 WIDE_TENANTS: Final = tuple(f"tenant-{number}" for number in range(18))
@@ -68,24 +69,22 @@ async def backlog(folder: Path, kafka: str, events: int, rounds: int, evidently_
     reference = traffic.rows(REFERENCE_ROWS)
     file = configure(folder, kafka, free_ports(1)[0], reference_of(reference))
     await create(brokers_of(load(file)), 1, 1)
-    live = {"production": traffic.rows(5 * WINDOW, SHIFTS), "shadow": traffic.rows(5 * WINDOW, SHIFTS)}
+    live = traffic.rows(5 * WINDOW, SHIFTS)
+    cloned = {name: values[::SHADOW_EVERY] for name, values in live.items()}
+    cloned["prediction"] = traffic.rows(len(cloned["prediction"]))["prediction"]
     exporter, writer = Exporter(file), Writer(kafka)
     found: list[dict[str, float]] = []
     try:
         await writer.start()
         for number in range(rounds + 1):
-            counts = {"production": events, "shadow": events // SHADOW_EVERY}
-            last = FIRST_TIME + number + 1
-            batches = {
-                role: writer.batches(
-                    role,
-                    chain(
-                        stamped(bodies(live[role], role), counts[role] - 1),
-                        stamped(bodies(_last(live[role]), role, time=last), 1),
-                    ),
-                )
-                for role in ROLES
-            }
+            last, count = FIRST_TIME + number + 1, 0
+            batches: dict[Role, list[Any]] = {}
+            *ids, last_id = new_ids(events)
+            for role in ROLES:
+                rows, mine = (live, ids) if role == "production" else (cloned, ids[::SHADOW_EVERY])
+                ends = bodies(_last(rows), role, time=last)
+                batches[role] = writer.batches(role, chain(stamped(bodies(rows, role), mine), stamped(ends, [last_id])))
+                count += len(mine) + 1
             exporter.pause()
             for role in ROLES:
                 await writer.write(role, batches[role])
@@ -93,10 +92,10 @@ async def backlog(folder: Path, kafka: str, events: int, rounds: int, evidently_
             exporter.resume()
             seconds, cpu = exporter.reached(last) - began, exporter.cpu_seconds() - used
             if number:  # the first compiles and connects
-                found.append(_rates(sum(counts.values()), seconds, cpu))
+                found.append(_rates(count, seconds, cpu))
                 _say(f"backlog {number}", found[-1])
-        windows = {role: _last_rows(live[role], (counts[role] - 1) % len(live[role]["prediction"])) for role in ROLES}
-        beside = beside_evidently(folder, exporter, reference, windows["production"], evidently_rounds, SHIFTS)
+        window = _last_rows(live, (events - 1) % len(live["prediction"]))
+        beside = beside_evidently(folder, exporter, reference, window, evidently_rounds, SHIFTS)
         _say("Evidently", {name: value for name, value in beside.items() if name not in {"values", "rows", "shifts"}})
     finally:
         await writer.stop()
@@ -152,7 +151,7 @@ async def _fill(exporter: Exporter, writer: Writer, traffic: Traffic, count: int
         events = []
         for tenant in (*WIDE_TENANTS, "_other"):
             made = bodies(traffic.rows(count), role, tenant, at)
-            events.append(stamped(made, len(made)))
+            events.append(stamped(made, new_ids(len(made))))
         await writer.write(role, writer.batches(role, chain.from_iterable(events)))
     exporter.reached(at)
 
