@@ -10,13 +10,11 @@ import numpy as np
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
-from exporter.windows.answers import entering
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
-from exporter.windows.labelled import Labelled
-from exporter.windows.pairs import Pairs
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
+from exporter.windows.shadowed import Shadowed
 from exporter.windows.warmup import Recent, WarmUp, decoded, encoded
 from exporter.windows.window import Rows, Window
 from reference.profile import Column, Profile
@@ -214,8 +212,7 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
-        self.pairs = Pairs(measured.size, measured.tenants)
-        self.labels: Final = Labelled(measured.model.labels, measured.size)
+        self._pair(measured)
         self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
         self.warm_up = (
             None if measured.profile is not None else WarmUp(measured.size, measured.window_of, measured.model.drift)
@@ -227,7 +224,7 @@ class ModelState:
         """Go over to another reference. Windows begin anew unless only its description differs; nothing may wait."""
         former, self.measured = self.measured, measured
         if former.tenants != measured.tenants:  # there is room for fewer, or for more
-            self.pairs = Pairs(measured.size, measured.tenants)
+            self._pair(measured)
         if former.reference_hash != measured.reference_hash:
             for state in self.roles.values():
                 state.refer(measured)
@@ -254,14 +251,17 @@ class ModelState:
         elif "warm_up" in kept:
             self.warm_up.restore(kept["warm_up"])
 
+    def _pair(self, measured: Measured) -> None:
+        self.shadowed = Shadowed(measured.size, measured.tenants, measured.model.labels)
+        self.pairs = self.shadowed.pairs
+        self.labels = self.shadowed.labels
+
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""
         if not self.roles[event.role].take(event):
             return False
         if event.outcome in _IN_WINDOWS:
-            key = entering(event)
-            self.pairs.take(event, key)
-            self.labels.take(event, key)
+            self.shadowed.take(event)
         return True
 
     def flush(self) -> Counter[str]:
