@@ -14,6 +14,8 @@ from configuration.sections import Configuration
 from exporter.reading.consume import Consumer
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
+from exporter.reading.posted import LabelsEndpoint
+from exporter.reading.unpacking import unpack_leanly
 from exporter.showing.collect import Collector
 from exporter.showing.comparisons import Comparer
 from exporter.showing.endpoint import EvidenceEndpoint
@@ -35,6 +37,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     # a fifth of the time. What is there from the start stays.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    unpack_leanly()
     brokers = brokers_of(configuration)
     intake = Intake(models, lambda message: outbox.put(message))
     outbox = Outbox(brokers, intake.counters.unkept)
@@ -42,13 +45,14 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     comparer = Comparer()
     collector = Collector(intake, consumer, time.monotonic, time.time, comparer)
     evidence = EvidenceEndpoint(Witness(intake, consumer, comparer, time.time))
+    labels = LabelsEndpoint(brokers, intake.models, intake.partition)
     settings = configuration.exporter
     server = AdminServer(
         collector.metrics,
         consumer.waits_for,
         token_file=settings.token_file,
         open_without_token=settings.open,
-        routes=evidence.routes,
+        routes=[*evidence.routes, *labels.routes],
     )
     tasks: list[asyncio.Task[object]] = []
     try:
@@ -66,6 +70,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     finally:
         await _end(tasks)
         await server.stop()
+        await labels.stop()
 
 
 def _measured(configuration: Configuration) -> tuple[Measured, ...]:

@@ -20,7 +20,7 @@ def pairs() -> list[Placed]:
     )
     counts = (
         (f"max(drift_pairs{{{MODEL}}})", "pairs"),
-        (f'sum(increase(drift_labels_total{{{MODEL}, result="joined"}}[$__range]))', "labels joined"),
+        (f"max(drift_labelled_instances{{{MODEL}}})", "labelled"),
     )
     return [
         (
@@ -95,7 +95,7 @@ def _complete() -> Any:
 def _enough() -> Any:
     return stat_panel(
         "Pairs and labels",
-        "How much there is to judge by: pairs in the rings, and labels that found their pair in the time shown. A "
+        "How much there is to judge by: pairs in the rings, and how many instances have a label. A "
         "promotion is refused while there are too few.",
         "short",
         decimals=0,

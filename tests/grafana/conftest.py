@@ -21,6 +21,7 @@ BESIDE: tuple[Sample, ...] = (
     ("drift_disagreement_ratio", _ALL, 0.12),
     ("drift_disagreement_ratio_upper", _ALL, 0.15),
     ("drift_features_drifted", {**_M, "tenant": "acme", "against": "reference", "level": "large"}, 2),
+    ("drift_labelled_instances", _M, 900),
     ("drift_pair_sign_pvalue", _M, 0.4),
     ("drift_psi_threshold", {**_M, "tenant": "acme", "level": "large"}, 0.2),
     ("drift_prediction_delta", {**_M, "quantile": "0.5"}, 0.01),
