@@ -230,7 +230,9 @@ class ModelState:
         self.shadowed: Final = Shadowed(measured.size, measured.tenants, measured.model.labels)
         self.labels: Final = self.shadowed.labels
         self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
-        self.warm_up = None if measured.profile is not None else WarmUp(measured.size, measured.model.drift)
+        self.warm_up = (
+            None if measured.profile is not None else WarmUp(measured.size, measured.window_of, measured.model.drift)
+        )
         """What is remembered of production while there is no reference, and of the shadow; None once there is one."""
         self.recent = None if self.warm_up is None else Recent(measured.size, measured.window_of)
         self._pairs_know: set[str] = set()
@@ -326,8 +328,8 @@ class ModelState:
         self.warm_up = self.recent = None
         left_out = self.flush()  # they have been answered, whatever they are measured by
         self.refer(Measured(self.measured.model, profile, "warmup"))
-        production.pass_again(list(warm_up.events()))
-        self.roles["shadow"].pass_again(list(recent.events()))
+        production.pass_again(list(warm_up.latest()))
+        self.roles["shadow"].pass_again(list(recent.latest()))
         production.give_back(behind)
         return left_out
 
