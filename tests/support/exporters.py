@@ -26,9 +26,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from configuration.reading import load
 from events.brokers import Brokers
 from events.codec import encode
-from events.headers import inference_headers
+from events.headers import inference_headers, labels_headers
 from events.inference import InferenceEvent, Instance
-from events.topics import PRODUCTION, SHADOW, TOPIC_OF_ROLE, create
+from events.labels import Label, LabelsEvent
+from events.obstacles import Obstacle
+from events.topics import LABELS, PRODUCTION, SHADOW, TOPIC_OF_ROLE, create
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
 from exporter.showing.exposition import exposition
@@ -41,7 +43,7 @@ from tests.support.waiting import until
 NAMES = ("fraud", "churn", "spam", "loans")
 """Each on a partition of its own."""
 PARTITIONS = 4
-TOPICS = (PRODUCTION, SHADOW)
+TOPICS = (PRODUCTION, SHADOW, LABELS)
 WINDOW = 100
 SCRAPES_A_SECOND = 20
 
@@ -182,10 +184,13 @@ class Fleet:
         for _ in range(count):
             kind = self._chance.random()
             if kind < 0.02:
-                topic = self._chance.choice([PRODUCTION, SHADOW])
+                topic = self._chance.choice(TOPICS)
                 await self._producer.send(topic, b"{", b"fraud", self._chance.randrange(PARTITIONS))
                 continue
-            made = self._chance.choice(self._sent) if kind < 0.1 and self._sent else self._event()
+            if kind < 0.2 and self._sent:
+                await self._label(self._chance.choice(self._sent))
+                continue
+            made = self._chance.choice(self._sent) if kind < 0.3 and self._sent else self._event()
             self._sent = [*self._sent[-50:], made]
             await self._producer.send(
                 TOPIC_OF_ROLE[made.role], encode(made), made.model.encode(), headers=inference_headers(made)
@@ -269,13 +274,23 @@ class Fleet:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
+    async def _label(self, made: InferenceEvent) -> None:
+        labels: list[Label] = [self._chance.choice([0.0, 1.0]) for _ in made.instances]
+        truth = LabelsEvent(id=made.id, model=made.model, time=made.time, labels=labels)
+        await self._producer.send(LABELS, encode(truth), truth.model.encode(), headers=labels_headers(truth))
+
     def _event(self) -> InferenceEvent:
         chance, number = self._chance, next(self._numbers)
         features = {"amount": chance.gauss(0, 1 + number / 20_000), "country": chance.choice(["DE", "FR", "US", "XX"])}
         clock = chance.choice([0.0] * 50 + [86_400.0, -86_400.0])
+        shadow = chance.random() < 0.3
+        asked = chance.choice(self._sent) if shadow and self._sent else None
+        if asked is not None and asked.role == "production":
+            answer = [Instance(each.features, chance.random()) for each in asked.instances]
+            return msgspec.structs.replace(asked, role="shadow", version="v1", outcome="ok", instances=answer)
         return InferenceEvent(
             id=f"{number:032x}",
-            role=chance.choice(["production", "production", "shadow"]),
+            role="shadow" if shadow else "production",
             model=chance.choice(NAMES),
             version=chance.choice(["v2"] * 2000 + ["v3"]),
             tenant=chance.choice([None, "acme", "acme", "initech", "stranger"]),
@@ -317,7 +332,7 @@ class Fleet:
 class Uninterrupted:
     """An exporter that is never interrupted, without endpoints and group."""
 
-    obstacle = None
+    obstacle: Obstacle | None = None
 
     def __init__(self, servers: str, config: Path) -> None:
         models = load(config).models
