@@ -11,10 +11,11 @@ from typing import Final
 from lifecycle.refusal import REFUSED, Refusal
 
 COMMANDS: Final = {
-    "up": ("up.command", "proxy, exporter and, where asked for, a development broker as one process tree"),
+    "up": ("up.command", "proxy, exporter, rollback and, where asked for, a development broker as one process tree"),
     "demo": ("demo.command", "the whole on real flights of 2013, with drift"),
     "proxy": ("proxy.command", "the proxy in front of the models"),
     "exporter": ("exporter.command", "the exporter that measures drift"),
+    "rollback": ("rollback.command", "what moves traffic, by alerts and by people's commands"),
     "profile": ("reference.command", "make a reference profile from a CSV file of training data"),
     "topics": ("cli.topics", "make the Kafka topics, or check them"),
     "check": ("cli.check", "check a configuration and everything it names"),

@@ -12,13 +12,11 @@ from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
 from events.labels import LabelsEvent
 from events.topics import TOPIC_OF_ROLE
-from exporter.windows.answers import entering
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
-from exporter.windows.labelled import Labelled
-from exporter.windows.pairs import Pairs
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
+from exporter.windows.shadowed import Shadowed
 from exporter.windows.window import Rows, Window
 from reference.profile import Column, Profile
 
@@ -180,8 +178,9 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured: Final = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
-        self.pairs: Final = Pairs(measured.size, measured.tenants)
-        self.labels: Final = Labelled(measured.model.labels, measured.size)
+        self.shadowed: Final = Shadowed(measured.size, measured.tenants, measured.model.labels)
+        self.pairs: Final = self.shadowed.pairs
+        self.labels: Final = self.shadowed.labels
         self.early_warning: Final = EarlyWarning(measured.columns.layout, measured.columns.reference)
         self.paired = 0
         """How many answers and labels pairs and labels have taken since this process has them."""
@@ -193,9 +192,7 @@ class ModelState:
         if not self.roles[event.role].take(event):
             return False
         if event.outcome in _IN_WINDOWS and TOPIC_OF_ROLE[event.role] not in self._pairs_know:
-            key = entering(event)
-            self.pairs.take(event, key)
-            self.labels.take(event, key)
+            self.shadowed.take(event)
             self.paired += 1
         return True
 

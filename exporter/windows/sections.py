@@ -64,15 +64,13 @@ def _tenant(role: Role, tenant: str, window: Window) -> Section:
 
 
 def _pairs(model: ModelState) -> Section:
-    def kept() -> dict[str, Any]:
-        return {"pairs": model.pairs.kept(), "parts": model.labels.kept()}
-
     def restore(kept: dict[str, Any]) -> None:
-        model.pairs.restore(kept["pairs"])
-        model.labels.restore(kept["parts"])
+        model.shadowed.restore({"parts": {}, **kept})
 
     settings = {"size": model.measured.size, "keep": model.measured.model.labels.keep}
-    return Section(PAIRS, (PRODUCTION, SHADOW, LABELS), settings, lambda: model.paired, kept, restore)
+    return Section(
+        PAIRS, (PRODUCTION, SHADOW, LABELS), settings, lambda: model.paired, lambda: model.shadowed.kept(), restore
+    )
 
 
 def _head(role: Role, model: ModelState) -> Section:

@@ -113,15 +113,10 @@ def test_check_says_ok_and_names_the_models(config: Path, capsys: pytest.Capture
 
 def test_check_tells_what_has_no_effect_yet(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As notes: it is right all the same."""
-    config.write_text(
-        EMBEDDED.replace("production: v1", "production: v1, stable: v1, labels: {keep: 5}")
-        + "rollback: {dry_run: false}\n"
-    )
+    config.write_text(EMBEDDED + "proxy: {parse: {max_bytes: 2MiB}}\n")
     assert main(["check"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "shadowdrift.yaml: note: rollback has no effect in this version",
-        "shadowdrift.yaml: note: models[0].stable has no effect in this version",
-        "shadowdrift.yaml: note: models[0].labels has no effect in this version",
+        "shadowdrift.yaml: note: proxy.parse has no effect in this version",
         "shadowdrift.yaml: ok (models: fraud)",
     ]
 
