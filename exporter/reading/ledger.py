@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.reading.revive import Revived, profile_hash
+from exporter.reading.revive import Revived
 from exporter.reading.stored import Encoded, Part, Snapshot, key_of
 from exporter.windows.models import ModelState
 from exporter.windows.sections import HEADS, Section, sections
@@ -93,7 +93,7 @@ class Ledger:
             mark = section.mark()
             snapshot = Snapshot(
                 key=key,
-                profile=profile_hash(state.measured),
+                profile=state.measured.reference_hash,
                 window=section.settings,
                 offsets=dict(offsets),
                 changed=known.changed if known is not None and known.mark == mark else self._wall(),
