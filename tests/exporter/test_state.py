@@ -82,10 +82,10 @@ class Log:
 class Life:
     """One process from its start to its end."""
 
-    def __init__(self, log, wall=lambda: 1_790_000_000.0, **settings):
+    def __init__(self, log, wall=lambda: 1_790_000_000.0, *, warm_up=False, **settings):
         self.log = log
         models = [model(name, size=SIZE, tenants=TENANTS, path_prefix=f"/{name}", **settings) for name in NAMES]
-        measured = measured_models(models, [profile()] * 2)
+        measured = measured_models(models, [None if warm_up else profile()] * 2)
         self.intake = Intake(measured, lambda message: True)
         self.store = StateStore(Brokers("nowhere:9092"), self.intake.counters, wall)
         self.placing = Placing(self.intake, self.store)
@@ -137,9 +137,9 @@ class Life:
         return {f"{model}|{name}": each.kept() for model, state in states for name, each in sections(state).items()}
 
 
-def uninterrupted(log):
+def uninterrupted(log, **settings):
     """What a process keeps that has read everything from the beginning."""
-    life = Life(log)
+    life = Life(log, **settings)
     for topic in EVERY:
         life.placing.positions[TopicPartition(topic, PARTITION)] = 0
     for measured in life.intake.models.values():
@@ -149,13 +149,14 @@ def uninterrupted(log):
     return life.kept()
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_process_killed_at_any_point_goes_on_as_if_nothing_had_been(seed):
-    """Between any two messages of a round, while reading, while reading again what it knew."""
+@pytest.mark.parametrize("warm_up", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_process_killed_at_any_point_goes_on_as_if_nothing_had_been(seed, warm_up):
+    """Between any two messages of a round, while reading, while reading again what it knew, while it warms up."""
     log, chance = Log(seed), random.Random(seed)
-    expected = uninterrupted(log)
+    expected = uninterrupted(log, warm_up=warm_up)
     whole, log.records = log.records, {topic: [] for topic in log.records}
-    life = Life(log)
+    life = Life(log, warm_up=warm_up)
     for _ in range(60):
         for topic in log.records:
             grown = len(log.records[topic]) + chance.randrange(12)
@@ -165,9 +166,9 @@ def test_a_process_killed_at_any_point_goes_on_as_if_nothing_had_been(seed):
         if chance.random() < 0.5:
             standing = life.placing.standing(chance.choice(NAMES))
             if not life.write(standing, stop_after=chance.choice([0, 1, 2, 4, 6, 8, 10**9])):
-                life = Life(log)
+                life = Life(log, warm_up=warm_up)
         elif chance.random() < 0.2:
-            life = Life(log)
+            life = Life(log, warm_up=warm_up)
     log.records = whole
     life.read_all()
     assert not any(map(life.intake.replaying, NAMES))
