@@ -44,7 +44,8 @@ class Kills:
 
     async def kill(self, point: str) -> None:
         """Start an exporter, and have it die at a point."""
-        process = await self.fleet.start(point, self._chance.randrange(1, 6), armed=point in AT_START)
+        passes = 1 if point in {"rebalance", "first state"} else self._chance.randrange(1, 5)
+        process = await self.fleet.start(point, passes, armed=point in AT_START)
         async with self.fleet.fed_and_scraped(EVENTS_A_SECOND):
             await self._die(process, point)
             await self._back()
@@ -76,6 +77,8 @@ class Kills:
                 process.send(signal.SIGKILL)
             else:
                 process.send(signal.SIGUSR1)
+            if point == "reload":
+                self.fleet.describe(f"as of kill {self.by_point.total()}")
             if point == "rebalance":  # a second one comes
                 other = await self.fleet.start()
                 await asyncio.wait_for(process.process.wait(), 60)

@@ -14,6 +14,7 @@ from events.labels import LabelsEvent
 from events.topics import TOPIC_OF_ROLE
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
+from exporter.windows.pairs import Pairs
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
 from exporter.windows.shadowed import Shadowed
@@ -226,7 +227,8 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
-        self._pair(measured)
+        self.shadowed: Final = Shadowed(measured.size, measured.tenants, measured.model.labels)
+        self.labels: Final = self.shadowed.labels
         self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
         self.warm_up = (
             None if measured.profile is not None else WarmUp(measured.size, measured.window_of, measured.model.drift)
@@ -238,12 +240,16 @@ class ModelState:
         self._pairs_know: set[str] = set()
         """Topics that are being read again and whose next messages pairs and labels know."""
 
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs of both roles' answers."""
+        return self.shadowed.pairs
+
     def refer(self, measured: Measured) -> None:
         """Go over to another reference. Windows begin anew unless only its description differs; nothing may wait."""
         former, self.measured = self.measured, measured
         if former.tenants != measured.tenants:  # there is room for fewer, or for more
-            self._pair(measured)
-            self._pairs_know.clear()
+            self.shadowed.tell_apart(measured.tenants)
         if former.reference_hash != measured.reference_hash:
             for state in self.roles.values():
                 state.refer(measured)
@@ -267,13 +273,10 @@ class ModelState:
         if "profile" in kept:
             self.refer(Measured(self.measured.model, decoded(kept["profile"]), "warmup"))
             self.warm_up = self.recent = None
+            for state in self.roles.values():
+                state.anew = False
         elif "warm_up" in kept:
             self.warm_up.restore(kept["warm_up"])
-
-    def _pair(self, measured: Measured) -> None:
-        self.shadowed = Shadowed(measured.size, measured.tenants, measured.model.labels)
-        self.pairs = self.shadowed.pairs
-        self.labels = self.shadowed.labels
 
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""

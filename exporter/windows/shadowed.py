@@ -18,9 +18,13 @@ class Shadowed:
 
     def __init__(self, size: int, tenants: Sequence[str], labels: Labels, entries: int | None = None) -> None:
         """`size` is W, `tenants` are those told apart; `entries` in a chunk of the labels' memory, for tests."""
-        self.pairs: Final = Pairs(size, tenants)
+        self.pairs = Pairs(size, tenants)
         self.labels: Final = Labelled(labels, size, entries)
         self._runs: Final[dict[Role, Run]] = {role: Run(size) for role in ROLES}
+
+    def tell_apart(self, tenants: Sequence[str]) -> None:
+        """Other tenants from now on: the pairs begin anew, and labels still find theirs."""
+        self.pairs = Pairs(self.pairs.size, tenants)
 
     @property
     def revision(self) -> tuple[int, ...]:

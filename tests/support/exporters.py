@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -50,20 +51,32 @@ SCRAPES_A_SECOND = 20
 Gauges = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 _NOT_COMPARED = frozenset({"drift_window_age_seconds", "drift_consumer_lag_events"})
+_SAMPLE = re.compile(
+    r'(?P<name>[a-z_]+)(?:\{(?P<labels>(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+)\})? (?P<value>[-+0-9.einfNa]+)'
+)
+_LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 _EVERYBODYS = frozenset({"drift_reference_info", "drift_psi_threshold"})
 """Gauges of the configuration, which each exporter shows of all models."""
 
 
 def gauges(text: str) -> Gauges:
-    """A scrape's gauges that are the models' own; AssertionError or ValueError for a scrape that is not valid."""
+    """A scrape's gauges that are the models' own; AssertionError for a scrape that is not whole and valid."""
     assert text.endswith("\n")
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        if family.type == "gauge" and family.name.startswith("drift_")
-        for sample in family.samples
-        if family.name not in _EVERYBODYS
-    }
+    found: Gauges = {}
+    kinds: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in kinds, f"{name} comes twice"
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            sample = _SAMPLE.fullmatch(line)
+            assert sample, f"no sample: {line!r}"
+            if kinds.get(sample["name"]) == "gauge" and sample["name"].startswith("drift_"):
+                series = sample["name"], tuple(sorted(_LABEL.findall(sample["labels"] or "")))
+                assert series not in found, f"{series} comes twice"
+                found[series] = float(sample["value"])
+    return {series: value for series, value in found.items() if series[0] not in _EVERYBODYS}
 
 
 @dataclass
@@ -105,6 +118,8 @@ class Watch:
         for url, text in texts.items():
             self.scrapes += 1
             try:
+                if self.scrapes % 50 == 0:  # prometheus-client's parser takes a fifth of a second
+                    list(text_string_to_metric_families(text))
                 shown = gauges(text)
             except Exception as error:
                 self.faults.append(f"{url}: {error!r}")
@@ -217,6 +232,14 @@ class Fleet:
                 yield
             finally:
                 task.cancel()
+
+    def describe(self, text: str) -> None:
+        """Give the reference another description, which exporters take without beginning anew."""
+        reference = self._folder / "reference.json"
+        profile = msgspec.json.decode(reference.read_bytes(), type=Profile)
+        other = reference.with_suffix(".new")
+        other.write_bytes(msgspec.json.encode(msgspec.structs.replace(profile, description=text)))
+        other.rename(reference)
 
     async def differences(self) -> dict[str, tuple[float | None, float | None]]:
         """By series, what the exporters together show and what the uninterrupted one does, where that differs."""
