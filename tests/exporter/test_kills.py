@@ -39,7 +39,7 @@ async def test_after_kill_9_at_any_point_the_gauges_are_those_of_an_uninterrupte
                 process.send(signal.SIGUSR1)
             if point == "reload":
                 fleet.describe("the same rows in other words")
-            await until(lambda: not process.alive, 60, f"its end at {point!r}")
+            await until(lambda process=process: not process.alive, 60, f"its end at {point!r}")
     last = await fleet.start()
     async with fleet.scraped():
         await fleet.ready(last)
