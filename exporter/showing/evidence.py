@@ -84,7 +84,7 @@ def _comparison(measured: Measured, compared: Compared) -> document.Comparison:
         against=compared.against,
         thresholds=dict(measured.thresholds[compared.tenant]),
         shared_instances=compared.shared,
-        design_effect=float(compared.effects.max(initial=1.0)),
+        design_effect=float(compared.effects.max()) if len(compared.effects) else 1.0,
         features=tuple(_features(measured, compared)),
     )
 

@@ -202,6 +202,9 @@ class RoleState:
         """Predictions are those of one version: at a switch their columns start again."""
         window, predicted = self.windows[tenant], self._measured.columns.predicted
         restarted: Sequence[int] = ()
+        if set(versions) == {window.version}:  # as it nearly always is
+            window.add(rows)
+            return Entered(rows, restarted)
         entering = [(version, length) for version, length in zip(versions, lengths, strict=True) if length]
         if not entering:
             return Entered(rows, restarted)
@@ -235,8 +238,6 @@ class ModelState:
         )
         """What is remembered of production while there is no reference, and of the shadow; None once there is one."""
         self.recent = None if self.warm_up is None else Recent(measured.size, measured.window_of)
-        self.paired = 0
-        """How many answers and labels pairs and labels have taken since this process has them."""
         self._pairs_know: set[str] = set()
         """Topics that are being read again and whose next messages pairs and labels know."""
 
@@ -284,13 +285,11 @@ class ModelState:
             return False
         if event.outcome in _IN_WINDOWS and TOPIC_OF_ROLE[event.role] not in self._pairs_know:
             self.shadowed.take(event)
-            self.paired += 1
         return True
 
     def take_labels(self, event: LabelsEvent) -> None:
         """Take a label event of this model; `labels.flush` tells what has become of it."""
         self.labels.take_labels(event)
-        self.paired += 1
 
     def mute(self, topic: str, known: frozenset[str]) -> None:
         """Read a topic again without the sections that have seen its next messages; for the next ones, that is.

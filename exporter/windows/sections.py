@@ -64,13 +64,10 @@ def _tenant(role: Role, tenant: str, window: Window) -> Section:
 
 
 def _pairs(model: ModelState) -> Section:
-    def restore(kept: dict[str, Any]) -> None:
-        model.shadowed.restore({"parts": {}, **kept})
-
+    shadowed = model.shadowed
     settings = {"size": model.measured.size, "keep": model.measured.model.labels.keep}
-    return Section(
-        PAIRS, (PRODUCTION, SHADOW, LABELS), settings, lambda: model.paired, lambda: model.shadowed.kept(), restore
-    )
+    topics = (PRODUCTION, SHADOW, LABELS)
+    return Section(PAIRS, topics, settings, lambda: shadowed.revision, shadowed.kept, shadowed.restore)
 
 
 def _head(role: Role, model: ModelState) -> Section:
