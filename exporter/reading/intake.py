@@ -10,7 +10,7 @@ from time import thread_time
 from typing import Final, Protocol
 
 from events.codec import EventError, decode_inference, decode_labels
-from events.headers import FORWARDED, INFERENCE_TYPE, LABELS_TYPE, Headers, header, rejected_headers
+from events.headers import CUT, FORWARDED, INFERENCE_TYPE, LABELS_TYPE, Headers, header, rejected_headers
 from events.inference import ROLES, InferenceEvent
 from events.labels import LabelsEvent
 from events.partitions import partition_of
@@ -24,6 +24,7 @@ from reference.profile import Profile
 
 _CLOCK_EVERY: Final = 16
 _LARGE: Final = 64 * 1024
+_KEPT_BYTES: Final = 512 * 1024
 _OURS: Final = ("ce_type", INFERENCE_TYPE.encode())
 
 
@@ -251,6 +252,9 @@ class Intake:
         headers = rejected_headers(reason, text, record.topic, record.partition, record.offset)
         # Kafka's client sends no message that has neither key nor value.
         value = b"" if record.key is None and record.value is None else record.value
+        if value is not None and len(value) > _KEPT_BYTES:  # a broker takes no more in one message
+            headers.append((CUT, str(len(value)).encode()))
+            value = value[:_KEPT_BYTES]
         self._post(Message(REJECTED, record.key, value, [*record.headers, *headers]))
 
     def _post(self, message: Message) -> None:
