@@ -9,11 +9,15 @@ from exporter.windows.models import ModelState
 
 
 def absent_families(owned: Sequence[ModelState]) -> Iterator[Family]:
-    """Of each column of a profile the share of its rows, 0 to 1, that were missing or invalid."""
+    """Of each column that is measured the share of its rows, 0 to 1, that were missing or invalid."""
     samples: list[Sample] = []
     for state in owned:
         profile = state.measured.profile
-        for name, column in () if profile is None else profile.columns.items():
+        if profile is None:
+            continue
+        described = profile.columns
+        for name in state.measured.columns.names:
+            column = described[name]
             absent = column.missing + column.invalid
             labels = (("model", state.measured.name), ("feature", name))
             samples.append((labels, absent / (absent + column.valid)))
