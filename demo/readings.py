@@ -28,9 +28,18 @@ class Reading:
         """The sum of those samples."""
         return round(sum(value for _, value in self.select(name, **labels)))
 
+    def by_role(self, name: str) -> dict[str, float]:
+        """One value for each model, production's and the shadow's."""
+        return {labels["role"]: value for labels, value in self.select(name)}
+
     def by_column(self, name: str) -> dict[str, float]:
         """One value for each column, against the reference, for the whole model."""
         found = self.select(name, tenant="_all", against="reference")
+        return {labels["feature"]: value for labels, value in found}
+
+    def missing(self) -> dict[str, float]:
+        """Each column's share of missing values in production's window, for the whole model."""
+        found = self.select("drift_feature_missing_ratio", tenant="_all", role="production")
         return {labels["feature"]: value for labels, value in found}
 
     def psi(self) -> dict[str, float]:

@@ -18,6 +18,9 @@ FORMAT: Final = 1
 PREDICTION: Final = "prediction"
 """The name of the column, of the feature in metrics, and never that of a feature of a request."""
 
+CONFIDENCE: Final = "prediction.confidence"
+"""Likewise: the greatest of a list of probabilities, whose position is the prediction."""
+
 Scheme = Literal["equal_width", "quantile"]
 CategoryType = Literal["string", "number", "boolean"]
 
@@ -105,7 +108,10 @@ def _check_counts(counts: tuple[int, ...], valid: int, missing: int, invalid: in
 
 
 class Profile(_Frozen, frozen=True):
-    """What the training data looked like: one column for each feature, and one for the prediction if it is known."""
+    """What the training data looked like: one column for each feature, and one for the prediction if it is known.
+
+    Where predictions are lists of probabilities, `prediction` is the position of the greatest, and `confidence` it.
+    """
 
     format: Literal[1]
     rows: int
@@ -113,16 +119,18 @@ class Profile(_Frozen, frozen=True):
     features: dict[str, Column]
     prediction: Column | None = None
     description: str = ""
+    confidence: Column | None = None
 
     def __post_init__(self) -> None:
-        if PREDICTION in self.features:
-            raise ValueError("features must not hold a column named prediction")
+        for name in (PREDICTION, CONFIDENCE):
+            if name in self.features:
+                raise ValueError(f"features must not hold a column named {name}")
 
     @property
     def columns(self) -> dict[str, Column]:
-        """All columns by name: the features in their order, then the prediction."""
-        last = {} if self.prediction is None else {PREDICTION: self.prediction}
-        return {**self.features, **last}
+        """All columns by name: the features in their order, then the prediction and its confidence."""
+        last = {PREDICTION: self.prediction, CONFIDENCE: self.confidence}
+        return {**self.features, **{name: column for name, column in last.items() if column is not None}}
 
     @property
     def hash(self) -> str:

@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": set(),
     "configuration": {"events", "lifecycle"},
     "admin": {"configuration", "lifecycle"},
-    "reference": {"configuration", "lifecycle"},
+    "reference": {"configuration", "events", "lifecycle"},
     "proxy": LEAVES,
     "exporter": LEAVES,
     "rollback": LEAVES,

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from evidence import document
 from evidence.document import Evidence
 from exporter.reading.intake import Intake
-from exporter.showing.collect import Source
+from exporter.showing.collect import Source, shown
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
 from exporter.showing.holdings import windows_of
 from exporter.showing.label_families import labels_of
 from exporter.showing.moved import bin_shares, top_bins
 from exporter.showing.pair_families import pairs_of
 from exporter.showing.quality import ratios
+from exporter.showing.references import reference_of
 from exporter.windows.models import LEVELS, Measured, ModelState
 
 
@@ -28,11 +29,11 @@ class Witness:
 
     def names(self) -> list[str]:
         """The models that this process owns."""
-        return sorted(self._intake.owned)
+        return sorted(shown(self._intake, self._source))
 
     def of(self, model: str) -> Evidence | None:
         """The evidence of this instant; None for a model that this process does not own."""
-        state = self._intake.owned.get(model)
+        state = shown(self._intake, self._source).get(model)
         if state is None:
             return None
         measured = state.measured
@@ -42,7 +43,7 @@ class Witness:
             generated_at=self._wall(),
             production=measured.model.production,
             shadow=measured.model.shadow,
-            reference=_reference(measured),
+            reference=reference_of(self._intake, measured),
             freshness=self._freshness(model),
             windows=tuple(_windows(state)),
             comparisons=tuple(_comparison(measured, each) for each in compared),
@@ -61,15 +62,6 @@ class Witness:
         return document.Freshness(
             production=last.get((model, "production")), shadow=last.get((model, "shadow")), lag_events=waiting
         )
-
-
-def _reference(measured: Measured) -> document.Reference:
-    profile = measured.profile
-    if profile is None:
-        return document.Reference(source="none", state="none")
-    return document.Reference(
-        source="profile", state="ready", hash=profile.hash, rows=profile.rows, description=profile.description
-    )
 
 
 def _windows(state: ModelState) -> Iterator[document.Window]:
@@ -92,7 +84,7 @@ def _comparison(measured: Measured, compared: Compared) -> document.Comparison:
         against=compared.against,
         thresholds=dict(measured.thresholds[compared.tenant]),
         shared_instances=compared.shared,
-        design_effect=float(compared.effects.max(initial=1.0)),
+        design_effect=float(compared.effects.max()) if len(compared.effects) else 1.0,
         features=tuple(_features(measured, compared)),
     )
 

@@ -12,11 +12,9 @@ import numpy as np
 
 from events.inference import InferenceEvent, Instance
 from exporter.windows.window import Layout, Rows
-from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
-from reference.profile import PREDICTION, Profile
-
-CONFIDENCE: Final = "prediction.confidence"
-"""The name of the column that holds the greatest of a list of probabilities."""
+from reference.binning import ABSENT, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
+from reference.probabilities import greatest, likeliest
+from reference.profile import CONFIDENCE, PREDICTION, Profile
 
 MAX_FEATURES: Final = 1_000
 """Features beyond it, in the profile's order, have no column."""
@@ -105,9 +103,9 @@ class Columns:
             columns, whole = [[row.get(name, ABSENT) for row in rows] for name in names], False
         taken = len(rows) * len(names)
         for name, values in zip(names, columns, strict=True):
-            position, types = self.index[name], set(map(type, values))
-            cells[:, position] = self.bins[position].cells(values, types)
-            if not whole and Absent in types:
+            position = self.index[name]
+            cells[:, position] = self.bins[position].cells(values)
+            if not whole:
                 taken -= sum(value is ABSENT for value in values)
         return taken
 
@@ -115,16 +113,15 @@ class Columns:
         values: list[Any] = [
             None if instance.prediction is _NEVER_ASKED else instance.prediction for instance in instances
         ]
-        types = set(map(type, values))
-        lists = list in types
+        lists = list in set(map(type, values))
         for position in self.predicted:
             found: list[Any] = values
             if self.names[position] == CONFIDENCE:
-                found = [_greatest(value) for value in values]
+                found = [greatest(value) for value in values]
             elif lists:
-                found = [_likeliest(value) for value in values]
+                found = [likeliest(value) for value in values]
             bins = self.bins[position]
-            cells[:, position] = bins.cells(found, set(map(type, found)))
+            cells[:, position] = bins.cells(found)
             cells[~asked, position] = absent_cell(bins.size)
 
     def _mark_invalid(self, cells: Cells, instances: Sequence[Instance]) -> None:
@@ -147,15 +144,3 @@ def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]
         only = names[0]
         return lambda row: (row[only],)
     return itemgetter(*names) if names else lambda _: ()
-
-
-def _likeliest(value: Any) -> Any:
-    """Of a list of probabilities the position of the greatest, the first among equals; an empty one stays invalid."""
-    return value.index(max(value)) if type(value) is list and value else value
-
-
-def _greatest(value: Any) -> Any:
-    """Of a list of probabilities the greatest; anything else tells of no confidence, so that is missing."""
-    if type(value) is list:
-        return max(value) if value else value
-    return None

@@ -47,6 +47,10 @@ class Source:
         self._pseudonymiser = pseudonymiser
         self._headers = InferenceHeaders(model, role)
 
+    def refer(self, names: tuple[str, ...], pseudonymiser: Pseudonymiser) -> None:
+        """Go over to another reference."""
+        self._names, self._pseudonymiser = names, pseudonymiser
+
     def take(self, captured: Captured) -> bool:
         """Queue the exchange's event; False where the queue has no room for it."""
         extracted = extract(captured, self._names)
@@ -87,13 +91,23 @@ class Intake:
         """`loss_reason` tells why an event that a queue has no room for is lost."""
         self._counters = counters
         self._loss_reason = loss_reason
+        self._keys = keys
         self._sources: dict[tuple[str, str], Source] = {}
         for name in (model.name for model in configuration.models):
-            profile = references.get(name)
-            pseudonymiser = Pseudonymiser(keys.derived("pseudonym"), keys.key_id, profile)
-            features = tuple(profile.features) if profile is not None else ()
+            features, pseudonymiser = self._reading(references.get(name))
             for role in ROLES:
                 self._sources[name, role] = Source(name, role, features, pseudonymiser, queues[name, role], counters)
+
+    def refer(self, model: str, profile: Profile) -> None:
+        """Read and hide one model's exchanges by another profile from now on."""
+        features, pseudonymiser = self._reading(profile)
+        for role in ROLES:
+            self._sources[model, role].refer(features, pseudonymiser)
+
+    def _reading(self, profile: Profile | None) -> tuple[tuple[str, ...], Pseudonymiser]:
+        """How a model's exchanges are read: the features' names, and what hides their strings."""
+        pseudonymiser = Pseudonymiser(self._keys.derived("pseudonym"), self._keys.key_id, profile)
+        return tuple(profile.features) if profile is not None else (), pseudonymiser
 
     def stream_opened(self, worker: int) -> None:
         """A worker has said who it is. Raises ValueError for one that the configuration does not have."""
