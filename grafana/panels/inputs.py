@@ -18,7 +18,7 @@ def inputs() -> list[Placed]:
     named = f'{MODEL}, tenant!~"_all|_other", against="reference"'
     red = f'max by (tenant) (drift_features_drifted{{{named}, level="large"}})'
     texts = f"sum by (feature, pattern) (rate(drift_text_pattern_total{{{MODEL}}}[$__rate_interval]))"
-    broken = f"sum by (field, rule) (rate(inference_schema_violations_total{{{MODEL}}}[$__rate_interval]))"
+    broken = f"sum by (field, rule) (rate(proxy_schema_violations_total{{{MODEL}}}[$__rate_interval]))"
     return [
         (
             asking(

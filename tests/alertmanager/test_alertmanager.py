@@ -197,7 +197,7 @@ async def test_ten_thousand_alerts_at_once_are_a_message_for_each_kind_of_troubl
         }
         for number in range(100)
     ]
-    with Alertmanager(adapted(tmp_path, slack.webhook)) as running:
+    with Alertmanager(adapted(tmp_path, slack.webhook, wait="6s")) as running:  # taking in so many takes a while
         running.post([*many, *lost])
         messages = await until(lambda: _when(slack, 2), 60, "two messages")
     titles = {message["texts"][0]: message["texts"][1] for message in messages}

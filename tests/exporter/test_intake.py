@@ -307,8 +307,8 @@ def test_poison_is_counted_kept_aside_and_stops_nothing(value, reason):
     assert desk.window().filled == 2
     assert counters(desk).rejected.total() == counters(desk).rejected[reason] == 1
     (kept,) = desk.sent
-    assert (kept.topic, kept.key, kept.value) == ("inference.rejected", b"fraud", value[: 512 * 1024])
-    assert header(kept.headers, "shadowdrift_cut") == (str(len(value)) if len(value) > 512 * 1024 else None)
+    assert (kept.topic, kept.key, kept.value) == ("inference.rejected", b"fraud", value and value[: 512 * 1024])
+    assert header(kept.headers, "shadowdrift_cut") == (str(len(value)) if len(value or b"") > 512 * 1024 else None)
     assert header(kept.headers, "shadowdrift_reason") == reason
     assert header(kept.headers, "shadowdrift_source") == f"inference.production/{partition_of('fraud', 4)}/41"
 

@@ -51,7 +51,7 @@ class Case:
     @property
     def step(self) -> int:
         """Seconds between two scrapes, and between two evaluations: fewer where there is less to wait for."""
-        return 5 if self.after < 300 else 15 if self.after < 3600 else 30
+        return 5 if self.after < 60 else 10 if self.after < 300 else 15 if self.after < 3600 else 30
 
 
 EXPORTER: Final = {"job": "exporter"}
@@ -194,7 +194,7 @@ CASES: Final = (
     ),
     Case(
         "SchemaViolation",
-        (ok(), Series("inference_schema_violations_total", {**P, "field": "amount", "rule": "type"}, 2, 0.01)),
+        (ok(), Series("proxy_schema_violations_total", {**P, "field": "amount", "rule": "type"}, 2, 0.01)),
         {"severity": "warning", "model": "fraud"},
         120,
         ("inference_requests_total",),

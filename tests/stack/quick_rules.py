@@ -1,4 +1,4 @@
-"""The alerting rules with 10 s for 5 min: `python -m tests.stack.quick_rules FOLDER`, for STACK_RULES=FOLDER.
+"""The alerting rules with 10 s for 5 minutes: `python -m tests.stack.quick_rules FOLDER`, for STACK_RULES=FOLDER.
 
 What is asked of the numbers stays; only the patience goes.
 """

@@ -35,8 +35,8 @@ def missing() -> str | None:
     return None
 
 
-def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, *, patience: bool = False) -> Path:
-    """Our own configuration with other secrets, and with little waiting unless `patience` leaves it as it is.
+def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, *, wait: str = "200ms") -> Path:
+    """Our own configuration with other secrets, and with little waiting.
 
     `webhook` is Slack's; `hooks` are the addresses of the other receivers by their names, of which those that it does
     not name are told nothing.
@@ -54,11 +54,10 @@ def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, 
                 hook["http_config"]["authorization"]["credentials_file"] = str(token)
         if receiver["name"] not in {"slack", *(hooks or {})}:
             del receiver["webhook_configs"]
-    if not patience:
-        # Long enough for the alerts of one call to be one message.
-        for route in (document["route"], *document["route"]["routes"]):
-            route["group_wait"] = "200ms"
-            route["group_interval"] = "1s"
+    # By default long enough for the few alerts of one call to be one message.
+    for route in (document["route"], *document["route"]["routes"]):
+        route["group_wait"] = wait
+        route["group_interval"] = "1s"
     document["templates"] = [f"{TEMPLATES}/*.tmpl"]
     made = folder / "alertmanager.yml"
     made.write_text(yaml.safe_dump(document))

@@ -3,4 +3,4 @@
 from typing import Final
 
 COMMANDS: Final = frozenset({"exchanges"})
-METRICS: Final = frozenset({"drift_text_pattern_total", "inference_schema_violations_total"})
+METRICS: Final = frozenset({"drift_text_pattern_total", "proxy_schema_violations_total"})
