@@ -30,9 +30,6 @@ def slips(configuration: Configuration) -> list[str]:
 
 
 def _paths(configuration: Configuration) -> Iterator[str]:
-    defaults = type(configuration.proxy)()
-    if configuration.proxy.parse != defaults.parse:
-        yield "proxy.parse"
     if configuration.rollback != type(configuration.rollback)():
         yield "rollback"
     for index, model in enumerate(configuration.models):

@@ -19,6 +19,8 @@ from typing import Final, Literal, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.categories import boolean_category as boolean_category
+from reference.categories import number_category as number_category
 from reference.profile import Binning, Categorical, CategoryType, Column, Numeric
 
 Kind = Literal["numeric", "categorical"]
@@ -31,20 +33,6 @@ MIN_MONITORED_ROWS: Final = 20
 """A category with fewer rows has no bin of its own: chosen and counted from the same rows it would alarm by itself."""
 
 MAX_LISTED: Final = 10_000
-
-_EXACT: Final = 10**18
-
-
-def number_category(value: float) -> str:
-    """The category of a finite number: `3` for 3 and for 3.0, `0.5` for 0.5. Raises OverflowError beyond a float."""
-    if -_EXACT < value < _EXACT:
-        return str(int(value)) if value == int(value) else repr(float(value))
-    return repr(float(value))
-
-
-def boolean_category(value: bool) -> str:
-    """`true` or `false`."""
-    return "true" if value else "false"
 
 
 def integers_are_categories(distinct: int) -> bool:

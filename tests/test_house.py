@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"admin", "configuration", "events", "evidence", "lifecycle", "logs", "reference"}
+LEAVES = {"admin", "configuration", "events", "evidence", "lifecycle", "logs", "privacy", "reference"}
 MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "evidence": set(),
@@ -14,7 +14,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": set(),
     "configuration": {"events", "lifecycle"},
     "admin": {"configuration", "lifecycle"},
-    "reference": {"configuration", "lifecycle"},
+    "privacy": {"configuration", "lifecycle"},
+    "reference": {"configuration", "lifecycle", "privacy"},
     "proxy": LEAVES,
     "exporter": LEAVES,
     "up": LEAVES,

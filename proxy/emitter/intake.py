@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from configuration import Configuration
+from configuration import Configuration, Schema
 from events.codec import encode
 from events.headers import InferenceHeaders
 from events.inference import ROLES, InferenceEvent, Role
+from privacy.keys import Keys
+from proxy.checked import BODY, FeatureSchema
 from proxy.counters import Counters
-from proxy.emitter.extract import extract
+from proxy.emitter.extract import Extracted, extract
 from proxy.emitter.pseudonym import Pseudonymiser
 from proxy.emitter.queue import EventQueue, Queues
+from proxy.emitter.tenants import BodyTenant
 from proxy.frames import Captured
-from proxy.keys import Keys
 from proxy.layout import UNEXTRACTED
 from reference.profile import Profile
 
@@ -32,6 +34,8 @@ class Source:
         pseudonymiser: Pseudonymiser,
         queue: EventQueue,
         counters: Counters,
+        tenant: BodyTenant | None = None,
+        schema: Schema | None = None,
     ) -> None:
         place = counters.layout.place
         self.queue = queue
@@ -46,19 +50,25 @@ class Source:
         self._names = names
         self._pseudonymiser = pseudonymiser
         self._headers = InferenceHeaders(model, role)
+        self._tenant = tenant
+        self._schema = FeatureSchema(schema) if schema is not None else None
+        broken = schema.breakable if schema is not None else ()
+        self._broken = {each: place("proxy_schema_violations_total", model, *each) for each in broken}
 
     def take(self, captured: Captured) -> bool:
         """Queue the exchange's event; False where the queue has no room for it."""
         extracted = extract(captured, self._names)
         if extracted.missing is not None:
             self._cells[self._unextracted[extracted.missing]] += 1
+        if self._schema is not None:
+            self._check(self._schema, extracted)
         event = InferenceEvent(
             id=captured.id,
             request_id=captured.request_id,
             role=captured.role,
             model=captured.model,
             version=captured.version,
-            tenant=captured.tenant,
+            tenant=captured.tenant if captured.tenant is not None or self._tenant is None else self._tenant(captured),
             time=captured.time,
             latency_seconds=captured.latency_seconds,
             status=captured.status,
@@ -68,8 +78,19 @@ class Source:
             truncated=captured.request_truncated or captured.answer_truncated,
             instances=extracted.instances,
         )
+        if captured.headers:
+            event.headers = captured.headers
         self._pseudonymiser.apply(event)
         return self.queue.offer(encode(event), self._headers(event.id, event.time), int(event.time * 1000))
+
+    def _check(self, schema: FeatureSchema, extracted: Extracted) -> None:
+        """Count what the instances break; they go on as they are."""
+        cells, places = self._cells, self._broken
+        if extracted.missing in {"not_json", "shape"} and not extracted.instances:
+            cells[places[BODY]] += 1
+        for instance in extracted.instances:
+            for broken in schema.broken(instance.features, instance.invalid):
+                cells[places[broken]] += 1
 
 
 class Intake:
@@ -88,12 +109,17 @@ class Intake:
         self._counters = counters
         self._loss_reason = loss_reason
         self._sources: dict[tuple[str, str], Source] = {}
-        for name in (model.name for model in configuration.models):
-            profile = references.get(name)
-            pseudonymiser = Pseudonymiser(keys.derived("pseudonym"), keys.key_id, profile)
-            features = tuple(profile.features) if profile is not None else ()
+        for model in configuration.models:
+            name, profile = model.name, references.get(model.name)
+            pseudonymiser = Pseudonymiser(keys, profile, model.privacy, model.text)
+            features = profile.inputs if profile is not None else tuple(model.schema.fields) if model.schema else ()
+            tenant = BodyTenant(model.tenant) if model.tenant is not None and model.tenant.body is not None else None
             for role in ROLES:
-                self._sources[name, role] = Source(name, role, features, pseudonymiser, queues[name, role], counters)
+                # A clone is the same request once more.
+                schema = model.schema if role == "production" else None
+                self._sources[name, role] = Source(
+                    name, role, features, pseudonymiser, queues[name, role], counters, tenant, schema
+                )
 
     def stream_opened(self, worker: int) -> None:
         """A worker has said who it is. Raises ValueError for one that the configuration does not have."""

@@ -301,7 +301,6 @@ def test_any_resolved_configuration_comes_back_as_it_went(document: dict[str, An
 
 
 WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
-    "proxy.parse": ("proxy: {parse: {max_bytes: 2MiB}}", "top"),
     "rollback": ("rollback: {dry_run: false}", "top"),
     "models[0].stable": ("stable: v1", "model"),
     "models[0].pairs": ("pairs: {tolerance: 0.1}", "model"),
