@@ -8,7 +8,7 @@ SERVICES ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-privacy bench-stops spool-hour stream-gib
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -74,6 +74,9 @@ bench-soak: venv ## the proxy's memory while its shadow hangs for ten minutes
 bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.emitter $(BENCH_ARGS)
+
+bench-privacy: venv ## CPU of hiding an event, and of checking a request against its schema (half a minute)
+	$(PY) -m bench.privacy $(BENCH_ARGS)
 
 bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
 	$(PY) -m bench.stops $(BENCH_ARGS)

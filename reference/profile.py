@@ -173,6 +173,15 @@ class Profile(_Frozen, frozen=True):
         ratios = {derived_names(name)[2] for name, text in self.texts.items() if text.keyed}
         return frozenset({*self.hashed, *ratios} & self.columns.keys())
 
+    @property
+    def listed(self) -> dict[str, dict[str, int]]:
+        """The texts that may be shown in clear, by column: the listed categories of columns of strings."""
+        return {
+            name: column.categories
+            for name, column in self.columns.items()
+            if isinstance(column, Categorical) and column.type == "string"
+        }
+
     def lists(self, feature: str, text: str) -> bool:
         """Whether a string is a listed category of that column, and so may be shown in clear; O(1)."""
         column = self.prediction if feature == PREDICTION else self.features.get(feature)

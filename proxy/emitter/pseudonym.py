@@ -59,7 +59,7 @@ class Pseudonymiser:
         key = keys.for_profile(reference.key_id if reference is not None else None)
         self._hash = KeyedHash(key.derived(PURPOSE))
         self._key_id = key.key_id
-        self._reference = reference
+        self._listed = {} if reference is None else reference.listed
         self._rules: Mapping[str, Word | Bucket] = privacy.fields
         self._keeps_request_id = privacy.request_id == "keep"
         self._patterns = Patterns(privacy.patterns, texts.patterns)
@@ -164,7 +164,10 @@ class Pseudonymiser:
 
     def shown(self, column: str, text: str) -> str:
         """What stands in an event for this text of this column."""
-        shown = self._shown(column, text)[0]
+        if column in self._rules:
+            shown = self._shown(column, text)[0]
+        else:
+            shown = text if column in self._listed and text in self._listed[column] else self._hash(text)
         if len(text) <= _KEPT_CHARACTERS and len(column) <= _KEPT_CHARACTERS:
             if self._kept >= _KEPT_TEXTS:
                 self._known.clear()
@@ -177,7 +180,7 @@ class Pseudonymiser:
         rule = self._rules.get(column)
         if rule == "keep":
             return self._patterns.redact(text), "kept"
-        if rule is None and self._reference is not None and self._reference.lists(column, text):
+        if rule is None and text in self._listed.get(column, ()):
             return text, "listed"
         return self._hash(text), "unlisted" if rule is None else "hashed"
 
