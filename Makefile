@@ -6,9 +6,12 @@ SWEEP_ARGS ?=
 BENCH_ARGS ?=
 SERVICES ?=
 TEST_ARGS ?=
+# Three on two cores: tests mostly wait, for a broker or a deadline.
+TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-privacy bench-stops spool-hour stream-gib
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
+.PHONY: bench-privacy
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -49,7 +52,7 @@ demo-sweep: venv ## the demo's figures for seeds 1 to 20 of each kind of drift (
 
 test: venv ## every test; installs real parts where it can, else says what is left out and why
 	@$(PY) -m tests.support.real_parts
-	$(PY) -m pytest $(TEST_ARGS)
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist worksteal $(TEST_ARGS)
 
 stack: ## all of it in containers, with a stand-in Slack; SERVICES="nginx proxy" starts a chosen part
 	@stack/start $(SERVICES)
@@ -87,6 +90,9 @@ spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how qui
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
+
+calibration: venv ## the share of small p-values without drift, over 20,000 windows of each shape (ten minutes)
+	SHADOWDRIFT_CALIBRATION_WINDOWS=20000 $(PY) -m pytest tests/exporter/test_calibration.py -rP
 
 check: venv ## lint, format and types
 	$(PY) -m ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 
 from aiohttp import web
@@ -27,16 +27,20 @@ class AdminServer:
         *,
         token_file: str | None = None,
         open_without_token: Collection[str] = ("health",),
+        routes: Iterable[web.RouteDef] = (),
     ) -> None:
+        """`routes` are the part's own, behind the token unless `open_without_token` names their first segment."""
         self._metrics = metrics
         self._waits_for = waits_for
         self._token = _read_token(token_file)
         self._open = {"/-/healthy", "/-/ready"} if "health" in open_without_token else set()
         self._open |= {"/metrics"} if "metrics" in open_without_token else set()
+        self._open_folders = tuple(f"/{name}/" for name in open_without_token if name not in {"health", "metrics"})
         self._app = web.Application(middlewares=[self._guard])
         self._app.router.add_get("/-/healthy", self._healthy)
         self._app.router.add_get("/-/ready", self._ready)
         self._app.router.add_get("/metrics", self._exposition)
+        self._app.router.add_routes(routes)
         self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=1)
 
     async def start(self, setting: str, listen: str) -> Address:
@@ -57,7 +61,7 @@ class AdminServer:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if self._token is not None and request.path not in self._open:
+        if self._token is not None and not (request.path in self._open or request.path.startswith(self._open_folders)):
             given = request.headers.get("Authorization", "")
             if not hmac.compare_digest(given.encode("utf-8", "replace"), b"Bearer " + self._token):
                 return web.json_response({"error": "a bearer token is needed"}, status=401)

@@ -77,7 +77,7 @@ class Exporter(Section, frozen=True):
 
     listen: str = "127.0.0.1:9108"
     token_file: str | None = None
-    open: tuple[Literal["metrics", "health"], ...] = ("metrics", "health")
+    open: tuple[Literal["metrics", "health", "evidence"], ...] = ("metrics", "health")
 
     def __post_init__(self) -> None:
         guarded("listen", self.listen, self.token_file)

@@ -45,8 +45,16 @@ def decode_inference(value: bytes | None) -> InferenceEvent:
 
     Raises `EventError` for anything else, however made: no input raises another exception.
     """
-    event = _decode(_inference_decoder, value)
-    _check_names(event.id, event.model, event.version)
+    try:
+        if not value or len(value) > MAX_EVENT_BYTES:
+            raise ValueError
+        event = _inference_decoder.decode(value)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        event = _decode(_inference_decoder, value)  # raises what is wrong; kept from the way of those that are right
+    if not (0 < len(event.id) <= MAX_NAME_CHARACTERS and 0 < len(event.model) <= MAX_NAME_CHARACTERS):
+        raise _bad_name()
+    if not 0 < len(event.version) <= MAX_NAME_CHARACTERS:
+        raise _bad_name()
     _check_time(event.time)
     return event
 
@@ -54,7 +62,8 @@ def decode_inference(value: bytes | None) -> InferenceEvent:
 def decode_labels(value: bytes | None) -> LabelsEvent:
     """Read a label event; unknown fields are ignored. Raises `EventError` for anything else."""
     event = _decode(_labels_decoder, value)
-    _check_names(event.id, event.model)
+    if not (0 < len(event.id) <= MAX_NAME_CHARACTERS and 0 < len(event.model) <= MAX_NAME_CHARACTERS):
+        raise _bad_name()
     _check_time(event.time)
     return event
 
@@ -83,9 +92,8 @@ def _kind(text: str) -> RejectReason:
     return "wrong_value" if text.startswith("Invalid enum value") or "out of range" in text else "wrong_type"
 
 
-def _check_names(*names: str) -> None:
-    if not all(0 < len(name) <= MAX_NAME_CHARACTERS for name in names):
-        raise EventError("wrong_value", f"id, model and version need 1 to {MAX_NAME_CHARACTERS} characters")
+def _bad_name() -> EventError:
+    return EventError("wrong_value", f"id, model and version need 1 to {MAX_NAME_CHARACTERS} characters")
 
 
 def _check_time(time: float) -> None:

@@ -197,6 +197,8 @@ class Evidence(_Part, frozen=True, kw_only=True):
     early_warning: tuple[EarlyWarning, ...] = ()
     pairs: Pairs | None = None
     labels: Labels | None = None
+    unknown_features: tuple[str, ...] = ()
+    """Names that requests carried and the reference lacks: the first fifty."""
 
     def window(self, role: Role, tenant: str = ALL) -> Window | None:
         """The window of that role and tenant."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
@@ -66,6 +67,28 @@ def invalid_cell(size: int) -> int:
 def absent_cell(size: int) -> int:
     """The cell of a prediction that was never made."""
     return 2 * size + 2
+
+
+def bin_names(column: Column) -> tuple[str, ...]:
+    """A name for each bin: an interval as mathematics writes it, or the category."""
+    if not isinstance(column, Numeric):
+        return (*column.monitored, "_other")
+    edges = _texts(column.edges)
+    if column.open_ended:
+        closed = [f"[{low}, {high})" for low, high in pairwise(edges)]
+        return (f"(-inf, {edges[0]})", *closed, f"[{edges[-1]}, +inf)")
+    inner = [f"[{low}, {high})" for low, high in pairwise(edges)]
+    inner[-1] = inner[-1][:-1] + "]"
+    return (f"(-inf, {edges[0]})", *inner, f"({edges[-1]}, +inf)")
+
+
+def _texts(edges: Sequence[float]) -> list[str]:
+    """As few digits as tell the edges apart, four at least."""
+    for digits in range(4, 17):
+        texts = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(texts)) == len(set(edges)):
+            return texts
+    return [repr(edge) for edge in edges]
 
 
 class NumericBins:

@@ -25,6 +25,10 @@ REASONS: Final[tuple[str, ...]] = (
     "unreadable",
 )
 
+LEFT_OUT: Final = ("not_in_reference", "features", "tenants", "classes", "versions")
+"""Why something becomes no series of its own. Feature values: the profile lacks the name, or has too many features.
+Instances whose tenant is one too many, predictions whose class or version is: they count as `_other`."""
+
 
 @dataclass
 class Counters:
@@ -42,8 +46,8 @@ class Counters:
     """By topic."""
     unkept: Counter[str] = field(default_factory=lambda: Counter({REJECTED: 0, PRODUCTION: 0, SHADOW: 0}))
     """Rejected or foreign events that could not be sent on, by the topic they should have gone to."""
-    not_in_reference: Counter[str] = field(default_factory=Counter)
-    """Feature values whose name the model's profile lacks, by model."""
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """What became no series of its own, by model and reason."""
     last_event: dict[tuple[str, str], float] = field(default_factory=dict)
     """The event time of the last accepted event of the log, by model and role.
 
@@ -55,7 +59,7 @@ class Counters:
         """Counters of these models, all at 0."""
         counters = cls()
         for model in models:
-            counters.not_in_reference[model] = 0
+            counters.left_out.update({(model, reason): 0 for reason in LEFT_OUT})
             for role in ROLES:
                 counters.events[model, role] = counters.duplicate[model, role] = 0
         return counters

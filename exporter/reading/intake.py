@@ -18,6 +18,8 @@ from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
 from exporter.windows.models import Measured, ModelState
 
+_OURS: Final = ("ce_type", INFERENCE_TYPE.encode())
+
 
 class Record(Protocol):
     """A message as a consumer gives it."""
@@ -71,6 +73,10 @@ class Intake:
             self.owned.clear()
         return moved
 
+    def partition(self, model: str) -> int | None:
+        """Where a configured model's events belong; None while nobody knows how many partitions there are."""
+        return self._partitions.get(model)
+
     def models_of(self, partition: int) -> list[Measured]:
         """The configured models whose events belong to that partition."""
         return [measured for name, measured in self.models.items() if self._partitions.get(name) == partition]
@@ -99,7 +105,8 @@ class Intake:
             if self._clock() >= deadline:
                 break
         for state in touched.values():
-            self.counters.not_in_reference[state.measured.name] += state.flush()
+            for reason, count in state.flush().items():
+                self.counters.left_out[state.measured.name, reason] += count
         return position + 1
 
     def leave_out(self, topic: str, partition: int, offset: int, why: str, *, repeated: bool) -> None:
@@ -113,7 +120,11 @@ class Intake:
         counters = self.counters
         counters.consumed[record.topic] += 1
         try:
-            event = self._event(record)
+            event = decode_inference(record.value) if _OURS in record.headers else self._event(record)
+            if TOPIC_OF_ROLE[event.role] != record.topic:
+                raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
+            if event.model not in self.models:
+                raise _Refused("unknown_model", "the configuration names no such model")
             if self._partitions[event.model] != record.partition:
                 self._forward(record, event, repeated)
                 return
@@ -124,25 +135,19 @@ class Intake:
             return
         state = self.owned[event.model]
         key = (event.model, event.role)
-        role = state.roles[event.role]
-        if role.ids.seen(event.id):
+        if not state.take(event):
             counters.duplicate[key] += 1
             return
         counters.events[key] += 1
         counters.last_event[key] = event.time
-        role.take(event)
         touched[event.model] = state
 
     def _event(self, record: Record) -> InferenceEvent:
+        """Of a message whose headers are not ours: without a type it may be an event, with another it is none."""
         kind = header(list(record.headers), "ce_type")
         if kind is not None and kind != INFERENCE_TYPE:
             raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
-        event = decode_inference(record.value)
-        if TOPIC_OF_ROLE[event.role] != record.topic:
-            raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
-        if event.model not in self.models:
-            raise _Refused("unknown_model", "the configuration names no such model")
-        return event
+        return decode_inference(record.value)
 
     def _forward(self, record: Record, event: InferenceEvent, repeated: bool) -> None:
         """Send an event that another client's partitioner has put elsewhere to its model's partition, once."""

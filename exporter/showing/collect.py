@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from typing import Final, Protocol
 
-from events.inference import ROLES
-from events.obstacles import OBSTACLES, Obstacle
+from events.obstacles import Obstacle
 from exporter.reading.intake import Intake
-from exporter.showing.comparisons import Compared, Ratios, compared, ratios
-from exporter.showing.exposition import Family, Sample, exposition, labelled
-from exporter.windows.models import ModelState
-from exporter.windows.window import Window
+from exporter.showing.comparisons import Comparer
+from exporter.showing.counted import counter_families, lag_family, last_event_family, part_families
+from exporter.showing.drift import DriftFamilies
+from exporter.showing.early import warning_families
+from exporter.showing.exposition import Family, Sample, exposition
+from exporter.showing.holdings import QualityFamilies, window_families
+from exporter.showing.predicted import prediction_families
 
 _CACHE_SECONDS: Final = 1.0
 
@@ -35,11 +36,14 @@ class Collector:
         source: Source,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
+        comparer: Comparer | None = None,
     ) -> None:
         self._intake = intake
         self._source = source
         self._monotonic = monotonic
         self._wall = wall
+        self._drift = DriftFamilies(Comparer() if comparer is None else comparer)
+        self._quality = QualityFamilies()
         self._made_at = float("-inf")
         self._text = b""
 
@@ -54,33 +58,18 @@ class Collector:
     def families(self) -> Iterator[Family]:
         """Every family, of this instant."""
         owned = list(self._intake.owned.values())
-        yield from _drift(owned)
-        yield from self._windows(owned)
+        yield from self._drift.of(owned)
+        yield from window_families(owned, self._wall())
+        yield from self._quality.of(owned)
+        yield from warning_families(owned)
+        yield from prediction_families(owned)
         yield from self._references()
-        yield from self._counters()
-        yield from self._freshness()
-
-    def _windows(self, owned: list[ModelState]) -> Iterator[Family]:
-        instances: list[Sample] = []
-        ages: list[Sample] = []
-        warming: list[Sample] = []
-        now = self._wall()
-        for state, tenant, role, window in _windows_of(owned):
-            labels = (("model", state.measured.name), ("tenant", tenant), ("role", role))
-            instances.append((labels, window.filled))
-            warming.append((labels, int(window.filled < window.size)))
-            oldest = window.oldest_time()
-            if oldest is not None:
-                ages.append((labels, round(now - oldest, 3)))
-        yield Family("drift_window_instances", "gauge", "Instances in the window.", instances)
-        yield Family(
-            "drift_window_age_seconds",
-            "gauge",
-            "How far the window reaches back: the age of its oldest instance.",
-            ages,
-        )
-        yield Family("drift_window_warming", "gauge", "1 while the window holds fewer than its size.", warming)
-        yield from _quality(owned)
+        yield from counter_families(self._intake.counters)
+        yield lag_family(self._source.lag())
+        # A model that has gone to another process is that one's to tell of.
+        last = self._intake.counters.last_event
+        yield last_event_family({key: at for key, at in last.items() if key[0] in self._intake.owned})
+        yield from part_families(self._source.obstacle)
 
     def _references(self) -> Iterator[Family]:
         info: list[Sample] = []
@@ -93,140 +82,3 @@ class Collector:
                 thresholds += [((named, ("tenant", tenant), ("level", level)), at) for level, at in levels.items()]
         yield Family("drift_reference_info", "gauge", "The reference in use, by its hash.", info)
         yield Family("drift_psi_threshold", "gauge", "The PSI above which a level begins.", thresholds)
-
-    def _counters(self) -> Iterator[Family]:
-        counters = self._intake.counters
-        by_role, by_topic = ("model", "role"), ("topic",)
-        yield _counter(
-            "drift_events_consumed_total",
-            "Messages read; the sum of events, rejected, duplicate and foreign.",
-            _by_one("topic", counters.consumed),
-        )
-        yield _counter("drift_events_total", "Events accepted.", labelled(by_role, counters.events))
-        yield _counter(
-            "drift_events_rejected_total", "Messages that are no event of ours.", _by_one("reason", counters.rejected)
-        )
-        yield _counter(
-            "drift_events_duplicate_total", "Events that came before.", labelled(by_role, counters.duplicate)
-        )
-        yield _counter(
-            "drift_events_foreign_total",
-            "Events on another partition than their model's; they are sent on once.",
-            _by_one("topic", counters.foreign),
-        )
-        yield _counter(
-            "drift_events_unkept_total",
-            "Rejected or foreign events that could not be sent to this topic.",
-            _by_one(by_topic[0], counters.unkept),
-        )
-        yield _counter(
-            "drift_series_dropped_total",
-            "Feature values that became no series.",
-            [
-                ((("model", model), ("reason", "not_in_reference")), value)
-                for model, value in counters.not_in_reference.items()
-            ],
-        )
-
-    def _freshness(self) -> Iterator[Family]:
-        lag = {(topic, str(partition)): value for (topic, partition), value in self._source.lag().items()}
-        yield Family(
-            "drift_consumer_lag_events",
-            "gauge",
-            "Messages that wait to be read.",
-            labelled(("topic", "partition"), lag),
-        )
-        # A model that has gone to another process is that one's to tell of.
-        last = {key: at for key, at in self._intake.counters.last_event.items() if key[0] in self._intake.owned}
-        yield Family(
-            "drift_last_event_timestamp_seconds",
-            "gauge",
-            "The time of the latest accepted event, in seconds since 1970.",
-            labelled(("model", "role"), last),
-        )
-        yield Family(
-            "shadowdrift_kafka_obstacle",
-            "gauge",
-            "1 for what keeps this part from Kafka.",
-            [((("part", "exporter"), ("reason", word)), int(self._source.obstacle == word)) for word in OBSTACLES],
-        )
-        version = metadata.version("shadowdrift")
-        yield Family(
-            "shadowdrift_build_info",
-            "gauge",
-            "The version of shadowdrift.",
-            [((("part", "exporter"), ("version", version)), 1)],
-        )
-
-
-def _drift(owned: list[ModelState]) -> Iterator[Family]:
-    psi: list[Sample] = []
-    js: list[Sample] = []
-    tested: list[Sample] = []
-    for state in owned:
-        if not state.measured.columns.names:
-            continue
-        for tenant in state.measured.tenants:
-            for result in compared(state, tenant):
-                against = ("against", result.against)
-                names = (("model", state.measured.name), ("tenant", tenant))
-                tested.append(((*names, against), len(result.features)))
-                for feature, psi_value, js_value in _values(result):
-                    labels = (*names, ("feature", feature), against)
-                    psi.append((labels, psi_value))
-                    js.append((labels, js_value))
-    yield Family(
-        "drift_psi",
-        "gauge",
-        "Population stability index of the production window; 0.1 is a moderate shift, 0.2 a large one.",
-        psi,
-    )
-    yield Family(
-        "drift_js_divergence",
-        "gauge",
-        "Jensen-Shannon divergence of the production window in bits, 0 to 1; not its square root, the distance.",
-        js,
-    )
-    yield Family("drift_features", "gauge", "Columns that are compared, the prediction among them.", tested)
-
-
-def _values(result: Compared) -> Iterator[tuple[str, float, float]]:
-    return zip(result.features, result.psi, result.js, strict=True)
-
-
-def _quality(owned: list[ModelState]) -> Iterator[Family]:
-    samples: dict[str, list[Sample]] = {field: [] for field in Ratios._fields}
-    for state, tenant, role, window in _windows_of(owned):
-        for feature, found in ratios(state.measured.columns, window):
-            labels = (("model", state.measured.name), ("tenant", tenant), ("role", role), ("feature", feature))
-            for field, value in found._asdict().items():
-                if value is not None:
-                    samples[field].append((labels, value))
-    helps = {
-        "missing": "null, empty or not there",
-        "invalid": "of the wrong type or not finite",
-        "out_of_range": "outside the reference's minimum and maximum",
-        "unseen": "not among the reference's categories",
-    }
-    for field, text in helps.items():
-        yield Family(
-            f"drift_feature_{field}_ratio",
-            "gauge",
-            f"Share of the window's instances whose value is {text}.",
-            samples[field],
-        )
-
-
-def _windows_of(owned: list[ModelState]) -> Iterator[tuple[ModelState, str, str, Window]]:
-    for state in owned:
-        for role in ROLES if state.measured.model.shadow is not None else ROLES[:1]:
-            for tenant, window in state.roles[role].windows.items():
-                yield state, tenant, role, window
-
-
-def _counter(name: str, text: str, samples: list[Sample]) -> Family:
-    return Family(name, "counter", text, samples)
-
-
-def _by_one(label: str, values: Mapping[str, float]) -> list[Sample]:
-    return [(((label, key),), value) for key, value in values.items()]

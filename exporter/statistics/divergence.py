@@ -53,21 +53,27 @@ def js_divergence(a: ArrayLike, b: ArrayLike) -> float:
 
 def psi_by_column(a: Counts, b: Counts, starts: Starts) -> Floats:
     """`psi` of each of F columns: `a` and `b` hold their counts in a row, `starts` (F) where each column begins."""
-    p, q = _smoothed(a, starts), _smoothed(b, starts)
+    return np.maximum(_sums(psi_terms(a, b, starts), starts), 0.0)
+
+
+def psi_terms(a: Counts, b: Counts, starts: Starts) -> Floats:
+    """What each bin of F columns adds to `psi_by_column`: (p - q) · ln(p / q), never negative."""
+    p, q = smoothed(a, starts), smoothed(b, starts)
     # A difference of logarithms: exchanging the samples changes both factors' signs and nothing else.
-    terms = (p - q) * (np.log(p) - np.log(q))
-    return np.maximum(_sums(terms, starts), 0.0)
+    terms: Floats = (p - q) * (np.log(p) - np.log(q))
+    return terms
 
 
 def js_divergence_by_column(a: Counts, b: Counts, starts: Starts) -> Floats:
     """`js_divergence` of each of F columns, laid out as for `psi_by_column`."""
-    p, q = _smoothed(a, starts), _smoothed(b, starts)
+    p, q = smoothed(a, starts), smoothed(b, starts)
     log_r = np.log2((p + q) / 2)
     terms = p * (np.log2(p) - log_r) + q * (np.log2(q) - log_r)
     return np.clip(_sums(terms, starts) / 2, 0.0, 1.0)
 
 
-def _smoothed(counts: Counts, starts: Starts) -> Floats:
+def smoothed(counts: Counts, starts: Starts) -> Floats:
+    """The proportions of each column's B bins with Jeffreys' ½, above 0 and with sum 1: (a + ½)/(n + B/2)."""
     bins = np.diff(starts, append=len(counts))
     totals = _sums(counts, starts) + bins / 2
     return (counts + 0.5) / np.repeat(totals, bins)

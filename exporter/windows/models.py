@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
-from exporter.windows.duplicates import RecentIds
+from exporter.windows.duplicates import RecentIds, event_key
+from exporter.windows.early_warning import EarlyWarning
+from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
-from exporter.windows.window import Window
-from reference.binning import Cells, absent_cell
-from reference.profile import Profile
+from exporter.windows.window import Rows, Window
+from reference.profile import Column, Profile
 
 Level = Literal["moderate", "large", "severe"]
+LEVELS: Final[tuple[Level, ...]] = ("moderate", "large", "severe")
+"""In the order in which they rise."""
 
 ALL: Final = "_all"
 """The tenant that stands for the whole model."""
+OTHER: Final = "_other"
+"""The tenant that stands for all that the configuration does not name."""
+
+MAX_TENANTS: Final = 200
+MAX_TENANT_COLUMNS: Final = 20_000
+"""Tenants by columns, of one model: what memory and a scrape can carry. Tenants beyond it count as `_other`."""
 
 _IN_WINDOWS: Final = frozenset({"ok", "log_only"})
 _REMEMBERED: Final = 4
@@ -34,7 +43,14 @@ class Measured:
         self.name: Final = model.name
         self.profile: Final = profile
         self.columns: Final = Columns(profile)
-        self.tenants: Final = (ALL, *(model.tenant.allow if model.tenant else ()))
+        self.prediction: Final[Column | None] = None if profile is None else profile.prediction
+        allowed = tuple(dict.fromkeys(model.tenant.allow if model.tenant else ()))
+        most = min(MAX_TENANTS, MAX_TENANT_COLUMNS // max(1, len(self.columns.names)))
+        self.named: Final = frozenset(allowed[:most])
+        """The tenants that have windows of their own."""
+        self.beyond: Final = frozenset(allowed[most:])
+        """Those that the configuration names and that would be too many."""
+        self.tenants: Final = (ALL, *allowed[:most], OTHER) if model.tenant else (ALL,)
         self.size: Final = model.window.size
         self.thresholds: Final[dict[str, Mapping[Level, float]]] = {
             tenant: self._levels(tenant) for tenant in self.tenants
@@ -47,6 +63,14 @@ class Measured:
         return {"moderate": drift.moderate, "large": drift.large, "severe": drift.severe, **own}
 
 
+class Entered(NamedTuple):
+    """What a batch has brought into a window."""
+
+    rows: Rows
+    restarted: Sequence[int]
+    """Columns that have started again before these rows came: those of the prediction, at a switch of versions."""
+
+
 class RoleState:
     """One role of one model: a window of each tenant, and the events of the current batch that wait to enter them."""
 
@@ -54,44 +78,86 @@ class RoleState:
         self._measured = measured
         self.ids: Final = RecentIds(_REMEMBERED * measured.size)
         self.windows: Final = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
-        self._versions: dict[str, str] = {}
+        self.predictions: Final = Predictions(measured.prediction)
+        self.left_out: Final[Counter[str]] = Counter()
+        """By reason, what has become no series of its own."""
         self._waiting: list[InferenceEvent] = []
+        self._keys: list[int] = []
 
-    def take(self, event: InferenceEvent) -> None:
-        """Let an event that is no duplicate wait for `flush`, if its outcome is one that enters windows."""
+    def take(self, event: InferenceEvent) -> bool:
+        """Let an event wait for `flush`, if its outcome enters windows; False, and nothing else, if it came before."""
+        key = event_key(event.id)
+        if self.ids.seen(key):
+            return False
         if event.outcome in _IN_WINDOWS:
             self._waiting.append(event)
+            self._keys.append(key)
+        return True
 
-    def flush(self) -> int:
-        """Move what waits into the windows; how many feature values had a name that the profile lacks."""
-        events, self._waiting = self._waiting, []
-        instances = [instance for event in events for instance in event.instances]
-        if not instances:
-            return 0
+    def flush(self) -> Entered:
+        """Move what waits into the windows; what has entered that of the whole model."""
+        events, keys = self._waiting, self._keys
+        self._waiting, self._keys = [], []
+        rows = self._measured.columns.rows(events, keys, self.left_out)
+        if not len(rows.times):
+            return Entered(rows, ())
         lengths = [len(event.instances) for event in events]
-        asked = np.repeat([event.outcome == "ok" for event in events], lengths)
-        cells, dropped = self._measured.columns.cells(instances, asked.tolist())
-        times = np.repeat([event.time for event in events], lengths)
-        versions = np.repeat(np.array([event.version for event in events], object), lengths)
-        self._add(ALL, cells, times, versions)
-        for tenant in {event.tenant for event in events} & self.windows.keys() - {ALL}:
-            mine = np.repeat([event.tenant == tenant for event in events], lengths)
-            self._add(str(tenant), cells[mine], times[mine], versions[mine])
-        return dropped
+        entered = self._enter(ALL, rows, [event.version for event in events], lengths)
+        self._share_out(rows, events, lengths)
+        self.predictions.take(events, self.left_out)
+        return entered
 
-    def _add(self, tenant: str, cells: Cells, times: NDArray[np.float64], versions: NDArray[np.object_]) -> None:
-        """Predictions are those of one version: at a switch their column starts again."""
-        column, window = self._measured.columns.prediction, self.windows[tenant]
-        if column is not None and len(versions):
-            last = versions[-1]
-            others = np.flatnonzero(versions != last)
-            if len(others):
-                cells = cells.copy()
-                cells[: others[-1] + 1, column] = absent_cell(self._measured.columns.bins[column].size)
-            if len(others) or self._versions.get(tenant, last) != last:
-                window.restart(column)
-            self._versions[tenant] = last
-        window.add(cells, times)
+    def kept(self) -> dict[str, Any]:
+        """What survives a restart; nothing may wait. `windows` by tenant, each apart, and the `ids`."""
+        windows = {tenant: window.kept() for tenant, window in self.windows.items()}
+        return {"ids": self.ids.kept(), "windows": windows}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from what `kept` gave; a tenant that is not there begins anew. Raises ValueError for anything else."""
+        self.ids.restore(kept["ids"])
+        for tenant, window in kept["windows"].items():
+            if tenant in self.windows:
+                self.windows[tenant].restore(window)
+
+    def _share_out(self, rows: Rows, events: Sequence[InferenceEvent], lengths: Sequence[int]) -> None:
+        """Each tenant's rows into its own window; without a tenant a request counts in `_all` alone."""
+        by_tenant: dict[str, list[int]] = {}
+        if len(self.windows) > 1:
+            for position, event in enumerate(events):
+                if event.tenant is not None:
+                    name = event.tenant if event.tenant in self._measured.named else OTHER
+                    if event.tenant in self._measured.beyond:
+                        self.left_out["tenants"] += lengths[position]
+                    by_tenant.setdefault(name, []).append(position)
+        if not by_tenant:
+            return
+        ends = np.cumsum(lengths)
+        for tenant, positions in by_tenant.items():
+            counts = [lengths[position] for position in positions]
+            which = np.repeat(ends[positions] - np.cumsum(counts), counts) + np.arange(sum(counts))
+            self._enter(tenant, rows.chosen(which), [events[position].version for position in positions], counts)
+
+    def _enter(self, tenant: str, rows: Rows, versions: Sequence[str], lengths: Sequence[int]) -> Entered:
+        """Predictions are those of one version: at a switch their columns start again."""
+        window, predicted = self.windows[tenant], self._measured.columns.predicted
+        restarted: Sequence[int] = ()
+        entering = [(version, length) for version, length in zip(versions, lengths, strict=True) if length]
+        if not entering:
+            return Entered(rows, restarted)
+        last = entering[-1][0]
+        if window.version != last or any(version != last for version, _ in entering):
+            current = next((n for n, (version, _) in enumerate(reversed(entering)) if version != last), len(entering))
+            former = sum(length for _, length in entering[: len(entering) - current])
+            if former or window.version is not None:
+                cells = rows.cells.copy()
+                cells[:former, predicted] = self._measured.columns.absent[predicted]
+                rows = rows._replace(cells=cells)
+                restarted = predicted
+                for column in predicted:
+                    window.restart(column)
+            window.version = last
+        window.add(rows)
+        return Entered(rows, restarted)
 
 
 class ModelState:
@@ -100,10 +166,24 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured: Final = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
+        self.early_warning: Final = EarlyWarning(measured.columns.layout, measured.columns.reference)
 
-    def flush(self) -> int:
-        """Move what waits into the windows of both roles; see `RoleState.flush`."""
-        return sum(state.flush() for state in self.roles.values())
+    def take(self, event: InferenceEvent) -> bool:
+        """Take an event of this model; False, and nothing else, if it came before."""
+        return self.roles[event.role].take(event)
+
+    def flush(self) -> Counter[str]:
+        """Move what waits into the windows of both roles; by reason, what became no series of its own."""
+        left_out: Counter[str] = Counter()
+        for role, state in self.roles.items():
+            entered = state.flush()
+            if role == "production":
+                for column in entered.restarted:
+                    self.early_warning.restart(column)
+                self.early_warning.add(entered.rows.cells.astype(np.int16, copy=False))
+            left_out.update(state.left_out)
+            state.left_out.clear()
+        return left_out
 
 
 def measured_models(models: Sequence[Model], profiles: Sequence[Profile | None]) -> tuple[Measured, ...]:

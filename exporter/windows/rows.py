@@ -2,68 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from events.inference import Instance
-from exporter.windows.window import Layout
-from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bins_of, invalid_cell, missing_cell
+from events.inference import InferenceEvent, Instance
+from exporter.windows.window import Layout, Rows
+from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
 from reference.profile import PREDICTION, Profile
+
+CONFIDENCE: Final = "prediction.confidence"
+"""The name of the column that holds the greatest of a list of probabilities."""
+
+MAX_FEATURES: Final = 1_000
+"""Features beyond it, in the profile's order, have no column."""
+MAX_UNKNOWN: Final = 50
+"""So many names that the profile lacks are remembered, to be shown."""
 
 _NEVER_ASKED: Final = msgspec.UNSET
 
 
 class Columns:
-    """The columns of one model: those of its profile, none without a profile. The prediction, if known, is the last."""
+    """The columns of one model: those of its profile, none without a profile. The prediction, if known, is the last.
+
+    `prediction.confidence` is no feature of a request either: the profile may have it as a column, and live values
+    come out of the prediction.
+    """
 
     def __init__(self, profile: Profile | None) -> None:
-        columns = {} if profile is None else profile.columns
+        columns = {} if profile is None else dict(profile.columns)
+        self._beyond = set(list({} if profile is None else profile.features)[MAX_FEATURES:])
+        for name in self._beyond:
+            del columns[name]
         self.names: Final = tuple(columns)
         self.bins: Final[tuple[Bins, ...]] = tuple(bins_of(column) for column in columns.values())
         self.layout: Final = Layout([bins.size for bins in self.bins])
-        self.prediction: Final = len(self.names) - 1 if PREDICTION in columns else None
-        """The position of the prediction's column."""
-        self._index = {name: position for position, name in enumerate(self.names)}
-        self._features = len(self.names) - (self.prediction is not None)
+        self.reference: Final = np.concatenate([np.empty(0, np.int64), *(bins.reference for bins in self.bins)])
+        """The reference's counts in the bins of all columns."""
+        self.bin_names: Final = tuple(name for column in columns.values() for name in bin_names(column))
+        """A name for each bin of all columns."""
+        self.numeric: Final = np.array([bins.numeric for bins in self.bins], bool)
+        self.unknown: Final[dict[str, None]] = {}
+        """Names of features that requests carried and the profile lacks: the first few."""
+        self.absent: Final = np.array([absent_cell(bins.size) for bins in self.bins], self.layout.dtype)
+        """Of each column the cell of a value that nobody was asked for."""
+        self.index: Final = {name: position for position, name in enumerate(self.names)}
+        self.predicted: Final = [self.index[name] for name in (PREDICTION, CONFIDENCE) if name in self.index]
+        """The positions of the columns that come out of the prediction."""
+        self._features = [name for name in self.names if name not in {PREDICTION, CONFIDENCE}]
+        self._known = frozenset(self._features)
+        self._get = _getter(self._features)
 
-    def cells(self, instances: Sequence[Instance], asked: Sequence[bool]) -> tuple[Cells, int]:
-        """The n by F cells of n instances, and how many of their feature values no column of the profile takes.
+    def rows(self, events: Sequence[InferenceEvent], keys: Sequence[int], left_out: Counter[str]) -> Rows:
+        """The rows of all instances of these events, whose keys are given, one row each in their order.
 
-        `asked` tells of each instance whether a model was asked for a prediction; if not, its absence is no miss.
+        `left_out` takes, by reason, how many of their feature values no column takes.
         """
-        rows = [instance.features for instance in instances]
-        cells = np.empty((len(rows), len(self.names)), np.int16)
-        taken = 0
-        for position in range(self._features):
-            name = self.names[position]
-            values = [row.get(name, ABSENT) for row in rows]
-            types = set(map(type, values))
-            cells[:, position] = self.bins[position].cells(values, types)
-            taken += len(rows) if Absent not in types else sum(value is not ABSENT for value in values)
-        if self.prediction is not None:
-            cells[:, self.prediction] = self._predictions(instances, asked)
-        self._mark_invalid(cells, instances)
-        return cells, sum(map(len, rows)) - taken if self.names else 0
+        instances = [instance for event in events for instance in event.instances]
+        times = np.array([event.time for event in events], np.float64)
+        requests = np.array(keys, np.uint64)
+        asked = np.array([event.outcome == "ok" for event in events], bool)
+        places = np.zeros(len(instances), np.int32)
+        lengths = [len(event.instances) for event in events]
+        if lengths.count(1) != len(lengths):
+            times, requests, asked = (np.repeat(part, lengths) for part in (times, requests, asked))
+            places = (np.arange(len(instances)) - np.repeat(np.cumsum(lengths) - lengths, lengths)).astype(np.int32)
+        features = [instance.features for instance in instances]
+        cells = np.empty((len(instances), len(self.names)), np.int16)
+        if instances and self.names:
+            untaken = sum(map(len, features)) - self._fill(cells, features)
+            if untaken:
+                self._leave_out(features, untaken, left_out)
+            if self.predicted:
+                self._predict(cells, instances, asked)
+            self._mark_invalid(cells, instances)
+        return Rows(cells, times, requests, places)
 
-    def _predictions(self, instances: Sequence[Instance], asked: Sequence[bool]) -> Cells:
-        bins = self.bins[-1]
+    def _leave_out(self, features: Sequence[dict[str, Any]], untaken: int, left_out: Counter[str]) -> None:
+        """Count the values that no column takes, and remember some of the names that the profile lacks."""
+        beyond = sum(name in self._beyond for row in features for name in row) if self._beyond else 0
+        left_out["features"] += beyond
+        left_out["not_in_reference"] += untaken - beyond
+        if len(self.unknown) < MAX_UNKNOWN:
+            names = dict.fromkeys(name for row in features[:MAX_UNKNOWN] for name in row)
+            for name in names:
+                if name not in self._known and name not in self._beyond and len(self.unknown) < MAX_UNKNOWN:
+                    self.unknown[name] = None
+
+    def _fill(self, cells: Cells, rows: Sequence[dict[str, Any]]) -> int:
+        """The cells of the features; how many values were taken."""
+        names = self._features
+        if not names:
+            return 0
+        try:
+            columns: list[Sequence[Any]] = list(zip(*map(self._get, rows), strict=True))
+            whole = True
+        except KeyError:  # somebody lacks a feature
+            columns, whole = [[row.get(name, ABSENT) for row in rows] for name in names], False
+        taken = len(rows) * len(names)
+        for name, values in zip(names, columns, strict=True):
+            position, types = self.index[name], set(map(type, values))
+            cells[:, position] = self.bins[position].cells(values, types)
+            if not whole and Absent in types:
+                taken -= sum(value is ABSENT for value in values)
+        return taken
+
+    def _predict(self, cells: Cells, instances: Sequence[Instance], asked: np.ndarray[Any, Any]) -> None:
         values: list[Any] = [
             None if instance.prediction is _NEVER_ASKED else instance.prediction for instance in instances
         ]
-        cells = bins.cells(values, set(map(type, values)))
-        cells[~np.array(asked, bool)] = absent_cell(bins.size)
-        return cells
+        types = set(map(type, values))
+        lists = list in types
+        for position in self.predicted:
+            found: list[Any] = values
+            if self.names[position] == CONFIDENCE:
+                found = [_greatest(value) for value in values]
+            elif lists:
+                found = [_likeliest(value) for value in values]
+            bins = self.bins[position]
+            cells[:, position] = bins.cells(found, set(map(type, found)))
+            cells[~asked, position] = absent_cell(bins.size)
 
     def _mark_invalid(self, cells: Cells, instances: Sequence[Instance]) -> None:
         """A value that JSON cannot carry came as null, with its feature's name in `invalid`."""
         for row, instance in enumerate(instances):
-            for name in instance.invalid if instance.invalid else ():
-                position = self._index.get(name)
+            if not instance.invalid:
+                continue
+            for name in instance.invalid:
+                position = self.index.get(name)
                 if position is None:
                     continue
                 size = self.bins[position].size
                 if cells[row, position] == missing_cell(size):
                     cells[row, position] = invalid_cell(size)
+
+
+def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """All values of a row in the order of the names, a KeyError where it lacks one."""
+    if len(names) == 1:
+        only = names[0]
+        return lambda row: (row[only],)
+    return itemgetter(*names) if names else lambda _: ()
+
+
+def _likeliest(value: Any) -> Any:
+    """Of a list of probabilities the position of the greatest, the first among equals; an empty one stays invalid."""
+    return value.index(max(value)) if type(value) is list and value else value
+
+
+def _greatest(value: Any) -> Any:
+    """Of a list of probabilities the greatest; anything else tells of no confidence, so that is missing."""
+    if type(value) is list:
+        return max(value) if value else value
+    return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from admin.server import AdminServer
 from configuration import Configuration
@@ -25,6 +26,9 @@ from proxy.supervision.exposition import ProxyMetrics
 from proxy.supervision.generation import Generation
 from proxy.supervision.totals import Totals
 from reference.profile import load_for
+
+_TEMPORARY_BYTES: Final = 60
+"""What TMPDIR may have, so that the sockets below it have names short enough."""
 
 _log = logging.getLogger("shadowdrift.proxy")
 
@@ -171,8 +175,12 @@ def _check_what_stays(now: Configuration, wanted: Configuration) -> None:
 
 @contextlib.contextmanager
 def _private_directory() -> Iterator[Path]:
-    """A directory that this user alone can enter, for the emitters' sockets: their paths must be short."""
-    path = Path(tempfile.mkdtemp(prefix="shadowdrift-"))
+    """A directory that this user alone can enter, for the emitters' sockets: their paths must be short.
+
+    A Unix socket's path has at most 103 bytes; where TMPDIR lies too deep for that, /tmp serves.
+    """
+    deep = len(os.fsencode(tempfile.gettempdir())) > _TEMPORARY_BYTES
+    path = Path(tempfile.mkdtemp(prefix="shadowdrift-", dir="/tmp" if deep else None))  # noqa: S108 - made for us alone
     try:
         yield path
     finally:

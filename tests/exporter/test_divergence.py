@@ -114,6 +114,16 @@ def test_many_columns_at_once_are_the_same_as_one_by_one(pairs):
         assert together(a, b, starts) == pytest.approx([alone(*pair) for pair in pairs], rel=1e-9, abs=1e-12)
 
 
+@given(st.data())
+def test_the_counts_of_two_windows_added_are_those_of_their_union(data):
+    """So a statistic of merged windows is that of all their instances."""
+    bins = data.draw(st.integers(1, 12))
+    first, second, other = (data.draw(st.lists(st.integers(0, bins - 1), max_size=60)) for _ in range(3))
+    counts = [np.bincount(np.array(values, int), minlength=bins) for values in (first, second, first + second, other)]
+    for statistic in (psi, js_divergence):
+        assert statistic(counts[0] + counts[1], counts[3]) == statistic(counts[2], counts[3])
+
+
 def test_the_examples_in_the_docstrings_hold():
     """They are documentation too."""
     assert doctest.testmod(divergence).failed == 0

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from events.codec import encode
 from events.headers import header
 from events.partitions import partition_of
-from exporter.showing.comparisons import compared, ratios
+from exporter.showing.comparisons import Comparer
+from exporter.showing.quality import ratios
 from exporter.statistics.divergence import js_divergence, psi
 from tests.exporter.making import PARTITIONS, Desk, Record, event, model, profile, record
 
@@ -93,7 +94,7 @@ def test_values_under_names_that_the_profile_lacks_are_counted():
     """They become no series, whatever they are called."""
     desk = Desk()
     desk.take(record(event({**GOOD, "more": 1, '"}\n': 2}, {"amount": 1.0})), record(event({"more": None})))
-    assert counters(desk).not_in_reference["fraud"] == 3
+    assert counters(desk).left_out["fraud", "not_in_reference"] == 3
 
 
 def test_duplicates_do_not_count_twice():
@@ -140,7 +141,8 @@ def test_a_tenant_has_a_window_of_its_own_when_it_is_allowed():
         desk.take(record(event(GOOD, tenant=tenant)))
     assert desk.window().filled == 5
     assert desk.window("acme").filled == 1
-    assert set(desk.intake.owned["fraud"].roles["production"].windows) == {"_all", "acme"}
+    assert desk.window("_other").filled == 3
+    assert set(desk.intake.owned["fraud"].roles["production"].windows) == {"_all", "acme", "_other"}
 
 
 def test_predictions_start_again_at_a_switch_and_features_do_not():
@@ -183,9 +185,9 @@ def test_the_values_are_those_of_the_formulas_over_the_windows_values():
     columns = desk.intake.models["fraud"].columns
     desk.take(*(record(event({"amount": 1.5, "country": "DE"})) for _ in range(60)))
     desk.take(*(record(event({"amount": -1.5, "country": "FR"}, role="shadow")) for _ in range(40)))
-    reference, shadow = compared(desk.intake.owned["fraud"], "_all")
+    reference, shadow = Comparer().of(desk.intake.owned["fraud"])
     assert (reference.against, shadow.against) == ("reference", "shadow")
-    assert reference.features == shadow.features == ["amount", "country", "prediction"]
+    assert reference.columns.tolist() == shadow.columns.tolist() == [0, 1, 2]
     country = columns.bins[1].reference
     live = [
         60 if name == "DE" else 0 for name in (*desk.intake.models["fraud"].profile.features["country"].monitored, "")
@@ -203,9 +205,9 @@ def test_a_column_without_a_valid_value_is_not_compared():
     """Neither missing nor invalid values are drift by themselves."""
     desk = Desk()
     desk.take(record(event({"amount": None, "country": "DE"}, prediction=msgspec.UNSET)))
-    reference, shadow = compared(desk.intake.owned["fraud"], "_all")
-    assert reference.features == ["country"]
-    assert shadow.features == []
+    reference, shadow = Comparer().of(desk.intake.owned["fraud"])
+    assert reference.columns.tolist() == [1]
+    assert shadow.columns.tolist() == []
 
 
 def test_an_event_on_a_foreign_partition_is_sent_on_once():
@@ -368,7 +370,7 @@ def test_a_model_without_a_reference_is_counted_and_fills_its_windows():
     desk.take(record(event(GOOD)))
     assert desk.window().filled == 1
     assert counters(desk).events["fraud", "production"] == 1
-    assert counters(desk).not_in_reference["fraud"] == 0
+    assert counters(desk).left_out["fraud", "not_in_reference"] == 0
 
 
 def test_a_partition_that_goes_takes_its_models_with_it():

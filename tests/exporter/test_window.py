@@ -1,20 +1,35 @@
 """A window's running counts are those of what it holds."""
 
+import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.windows.window import Layout, Window
+from exporter.windows.window import Layout, Rows, Window
 from reference.binning import cell_count
 
 SIZES = (3, 1, 5)
 
 
 def batch(layout, rows, seed):
-    """Random cells of so many rows, and their times."""
+    """Random cells of so many rows, two to a request."""
     chance = np.random.default_rng(seed)
     columns = [chance.integers(0, cell_count(size), rows) for size in layout.sizes]
-    return np.stack(columns, axis=1).astype(np.int16), np.arange(rows, dtype=float)
+    cells = np.stack(columns, axis=1).astype(np.int16) if columns else np.empty((rows, 0), np.int16)
+    return at(cells, np.arange(rows, dtype=float))
+
+
+def at(cells, times):
+    """Rows of these cells and times, two to a request."""
+    numbers = np.arange(len(cells))
+    return Rows(cells, np.asarray(times, float), (numbers // 2).astype(np.uint64), (numbers % 2).astype(np.int32))
+
+
+def same(first, second):
+    """Whether two windows cannot be told apart by what they hold."""
+    alike = zip(first.rows(), second.rows(), strict=True)
+    return all((mine == theirs).all() for mine, theirs in alike) and (first.counts == second.counts).all()
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 50), max_size=12), st.integers(0, 2**32 - 1))
@@ -24,26 +39,67 @@ def test_adding_and_evicting_equals_recounting(size, batches, seed):
     window = Window(layout, size)
     history = np.empty((0, len(SIZES)), np.int16)
     for number, rows in enumerate(batches):
-        cells, times = batch(layout, rows, [seed, number])
-        window.add(cells, times)
-        history = np.concatenate((history, cells))[-size:]
+        coming = batch(layout, rows, [seed, number])
+        window.add(coming)
+        history = np.concatenate((history, coming.cells))[-size:]
         assert window.filled == len(history)
         assert (window.counts == window.recount()).all()
         expected = np.bincount((history + layout.starts).ravel(), minlength=layout.total)
         assert (window.counts == expected).all()
+        assert (window.rows().cells == history).all()
 
 
 @given(st.integers(0, 60), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_how_a_stream_is_cut_into_batches_does_not_matter(cut, size, seed):
     """A poll's borders leave no trace."""
     layout = Layout(SIZES)
-    cells, times = batch(layout, 60, seed)
+    rows = batch(layout, 60, seed)
     whole, parts = Window(layout, size), Window(layout, size)
-    whole.add(cells, times)
-    parts.add(cells[:cut], times[:cut])
-    parts.add(cells[cut:], times[cut:])
-    assert (whole.counts == parts.counts).all()
+    whole.add(rows)
+    parts.add(rows.chosen(slice(cut)))
+    parts.add(rows.chosen(slice(cut, None)))
+    assert same(whole, parts)
     assert whole.oldest_time() == parts.oldest_time()
+    assert whole.newest_time() == parts.newest_time() == 59.0
+
+
+@given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([SIZES, (300, 2), ()]), st.integers(0, 2**32 - 1))
+def test_restored_and_continued_equals_uninterrupted(cut, size, sizes, seed):
+    """Whatever it held when it was kept, through the bytes that are stored."""
+    layout = Layout(sizes)
+    rows = batch(layout, 60, seed)
+    whole, first, second = Window(layout, size), Window(layout, size), Window(layout, size)
+    whole.add(rows)
+    whole.version = first.version = "v2"
+    first.add(rows.chosen(slice(cut)))
+    second.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(first.kept())))
+    assert same(first, second)
+    second.add(rows.chosen(slice(cut, None)))
+    assert same(whole, second)
+    assert (second.version, second.filled) == (whole.version, whole.filled)
+
+
+@pytest.mark.parametrize("change", ["size", "columns", "cells", "times", "layout"])
+def test_what_is_kept_of_another_window_is_refused(change):
+    """Rather than counted as something that it is not."""
+    layout = Layout(SIZES)
+    window = Window(layout, 10)
+    window.add(batch(layout, 10, 1))
+    kept = window.kept()
+    other = Window(layout, 10)
+    if change == "size":
+        other = Window(layout, 11)
+    elif change == "columns":
+        other = Window(Layout(SIZES[:2]), 10)
+    elif change == "layout":
+        other = Window(Layout((2, 1, 2)), 10)
+    elif change == "times":
+        kept["times"] += bytes(8)
+    else:
+        kept["cells"] = b"\xff" * len(kept["cells"])
+    with pytest.raises(ValueError, match=r"kept|reshape"):
+        other.restore(kept)
+    assert other.filled == 0
 
 
 def test_merging_two_windows_counts_is_counting_their_union():
@@ -51,8 +107,8 @@ def test_merging_two_windows_counts_is_counting_their_union():
     layout = Layout(SIZES)
     first, second, both = Window(layout, 50), Window(layout, 50), Window(layout, 100)
     for seed, window in enumerate((first, second)):
-        window.add(*batch(layout, 50, seed))
-        both.add(*batch(layout, 50, seed))
+        window.add(batch(layout, 50, seed))
+        both.add(batch(layout, 50, seed))
     assert (first.bins() + second.bins() == both.bins()).all()
 
 
@@ -60,7 +116,7 @@ def test_a_column_that_starts_again_leaves_the_others_alone():
     """As at a switch of versions: the predictions go, the instances stay."""
     layout = Layout(SIZES)
     window = Window(layout, 10)
-    window.add(*batch(layout, 25, 1))
+    window.add(batch(layout, 25, 1))
     before = window.counts.copy()
     window.restart(1)
     assert (window.counts == window.recount()).all()
@@ -73,15 +129,15 @@ def test_the_oldest_time_is_that_of_the_instance_in_it_longest():
     """Not of the smallest time: events may come in any order of their clocks."""
     window = Window(Layout(SIZES), 3)
     assert window.oldest_time() is None
-    cells, _ = batch(window.layout, 5, 1)
-    window.add(cells[:2], np.array([7.0, 1.0]))
+    cells = batch(window.layout, 5, 1).cells
+    window.add(at(cells[:2], [7.0, 1.0]))
     assert window.oldest_time() == 7.0
-    window.add(cells[2:], np.array([9.0, 4.0, 5.0]))
+    window.add(at(cells[2:], [9.0, 4.0, 5.0]))
     assert window.oldest_time() == 9.0
 
 
 def test_a_window_without_columns_counts_its_instances():
     """A model without a reference."""
     window = Window(Layout(()), 4)
-    window.add(np.empty((6, 0), np.int16), np.arange(6.0))
+    window.add(batch(window.layout, 6, 1))
     assert (window.filled, window.oldest_time(), len(window.bins())) == (4, 2.0, 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 
 from proxy.http.addresses import FIRST_AWAY_SECONDS, LONGEST_AWAY_SECONDS, Addresses
 from tests.proxy.conftest import Serve
 from tests.support.backend import Backend, Call, answers, backend
+from tests.support.kafka import free_ports
 from tests.support.raw_client import connected, request
 from tests.support.waiting import until
 
@@ -71,13 +71,6 @@ def test_a_single_address_is_always_the_one() -> None:
     assert addresses.choose(0.0, addresses.all) is None
 
 
-def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 async def test_requests_are_spread_over_the_addresses(serve: Serve, production: Backend) -> None:
     """By what is under way: of eight at once each has four; and each address is told its own authority."""
     together = asyncio.Event()
@@ -117,7 +110,7 @@ async def test_a_kept_connection_serves_again_at_each_address(serve: Serve, prod
 
 async def test_an_address_that_refuses_costs_no_request(serve: Serve, production: Backend) -> None:
     """Nothing had been sent to it, so a POST goes to the next; and it is not asked again for every request."""
-    plane = await serve(target={"url": [f"http://127.0.0.1:{free_port()}", production.url]})
+    plane = await serve(target={"url": [f"http://127.0.0.1:{free_ports(1)[0]}", production.url]})
     async with connected(plane.port) as client:
         for _ in range(10):
             assert (await client.ask(request())).status == 200
@@ -147,7 +140,9 @@ async def test_an_address_that_is_back_takes_its_share_again(serve: Serve, produ
 
 async def test_no_address_that_connects_is_502(serve: Serve) -> None:
     """After each was tried."""
-    plane = await serve(target={"url": [f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"]})
+    plane = await serve(
+        target={"url": [f"http://127.0.0.1:{free_ports(1)[0]}", f"http://127.0.0.1:{free_ports(1)[0]}"]}
+    )
     async with connected(plane.port) as client:
         assert (await client.ask(request())).status == 502
     [serving] = {plane.plane.plans.all[0].route(b"a")}

@@ -15,9 +15,9 @@ from configuration.reading import convert
 from lifecycle.refusal import Refusal
 from proxy.routing.probe import Probes
 from tests.proxy.planes import document
-from tests.proxy.test_pool import free_port
 from tests.proxy.trees import configured, tree
 from tests.support.backend import Backend, answers, backend, echo, hang, sends
+from tests.support.kafka import free_ports
 from tests.support.waiting import until
 
 REQUEST = {"path": "/v2/models/fraud/infer", "headers": {"X-Key": "k"}, "body": {"amount": 12.5}}
@@ -92,7 +92,7 @@ async def test_without_a_probe_a_connection_is_enough(files: Path, production: B
 
 async def test_the_first_address_that_can_be_asked_speaks_for_all(files: Path, production: Backend) -> None:
     """One of three that is down does not hold a switch up; one that answers wrong does."""
-    away = f"http://127.0.0.1:{free_port()}"
+    away = f"http://127.0.0.1:{free_ports(1)[0]}"
     production.script = answers(body=b'{"prediction": 0.5}')
     assert await probes(files, [away, production.url], probe=PROBE).failure("v2") is None
     production.script = answers(500)

@@ -173,6 +173,14 @@ async def test_a_port_in_use_is_one_line(production: Backend, shadow: Backend, t
     assert f"proxy.{setting}: cannot listen at {address}: address already in use" in running.said()
 
 
+async def test_a_deep_tmpdir_keeps_nobody_from_serving(production: Backend, shadow: Backend, tmp_path: Path) -> None:
+    """A socket's path has to be short, and TMPDIR is not ours to choose."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    async with tree(configured(production, shadow), tmp_path, temporary=deep) as running:
+        assert (await running.get("/-/healthy"))[0] == 200
+
+
 async def test_no_process_outlives_a_killed_supervisor(production: Backend, shadow: Backend, tmp_path: Path) -> None:
     """Each child notices, and ends by itself."""
     async with tree(configured(production, shadow, proxy={"workers": 2}), tmp_path) as running:

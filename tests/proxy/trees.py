@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -81,13 +82,22 @@ class Tree:
 
 
 @asynccontextmanager
-async def tree(made: dict[str, Any], folder: Path, *, serves: bool = True) -> AsyncIterator[Tree]:
-    """A proxy of this configuration, for one block; afterwards none of its processes is left."""
+async def tree(
+    made: dict[str, Any], folder: Path, *, serves: bool = True, temporary: Path | None = None
+) -> AsyncIterator[Tree]:
+    """A proxy of this configuration, for one block; afterwards none of its processes is left.
+
+    `temporary` is its TMPDIR.
+    """
+    environment = {**os.environ, **({} if temporary is None else {"TMPDIR": str(temporary)})}
     config = folder / "shadowdrift.yaml"
     config.write_text(json.dumps(made))
     with (folder / "log").open("wb") as log, (folder / "errors").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", "proxy", "--config", str(config), stdout=log, stderr=errors
+            *(sys.executable, "-m", "cli.main", "proxy", "--config", str(config)),
+            env=environment,
+            stdout=log,
+            stderr=errors,
         )
     running = Tree(process, folder)
     children: list[int] = []

@@ -138,7 +138,7 @@ def test_the_whole_range_takes_minimum_and_maximum():
         (-math.inf, invalid_cell),
         (10**400, invalid_cell),
     ],
-    ids=str,
+    ids=lambda value: "absent" if value is ABSENT else getattr(value, "__name__", str(value)),
 )
 def test_what_is_no_number_is_missing_or_invalid_in_a_numeric_column(value, cell):
     """Alone, and beside numbers and others."""

@@ -31,8 +31,21 @@ LOGGING = Path(__file__).resolve().parent / "kafka_jars" / "log4j2.yaml"
 # A quick compiler and collector: a short life under little load.
 _JVM = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={LOGGING.as_uri()}")
 
-# Below every system's range of ephemeral ports, or a client's connection may sit on the port when a broker comes back.
-_PORTS = range(20_000, 30_000)
+_LEAST_PORT = 20_000
+_PORTS_EACH = 2_000
+
+
+def _ports() -> range:
+    """Those of this process: each of pytest's workers (`gw0`, `gw1` …) hands out its own.
+
+    They lie below every system's range of ephemeral ports, or a client's connection may sit on the port when a broker
+    comes back.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 6
+    return range(_LEAST_PORT + worker * _PORTS_EACH, _LEAST_PORT + (worker + 1) * _PORTS_EACH)
+
+
+_PORTS = _ports()
 _handed_out: set[int] = set()
 
 

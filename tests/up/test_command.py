@@ -3,9 +3,11 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -99,8 +101,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
     async def started(*arguments: str) -> Up:
         mark = uuid.uuid4().hex
-        temporary = tmp_path / "t"
-        temporary.mkdir()
+        temporary = Path(tempfile.mkdtemp(prefix="up-", dir="/tmp"))  # the sockets' paths have to be short
         with (tmp_path / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 Path(sys.executable).with_name("shadowdrift"),
@@ -120,6 +121,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             os.kill(pid, signal.SIGKILL)
         await tree.ended()
         await tree.nothing_left()
+        shutil.rmtree(tree.temporary)
 
 
 @pytest.fixture
