@@ -16,7 +16,7 @@ COMMANDS: Final = {
     "proxy": ("proxy.command", "the proxy in front of the models"),
     "exporter": ("exporter.command", "the exporter that measures drift"),
     "explain": ("proxy.emitter.explain", "show what would be extracted from an exchange, and what is hidden of it"),
-    "profile": ("reference.command", "make a reference profile from a CSV file of training data"),
+    "profile": ("reference.command", "make a reference profile out of training data or events, or show one"),
     "topics": ("cli.topics", "make the Kafka topics, or check them"),
     "check": ("cli.check", "check a configuration and everything it names"),
 }

@@ -20,7 +20,7 @@ from demo.readings import ROLES, Reading, scrape, unmeasured
 from demo.traffic import Traffic
 from demo.view import Progress, View
 from lifecycle.refusal import Refusal
-from reference.csv_rows import profile_of
+from reference.files import profile_of
 from reference.profile import Binning, save
 
 RATE: Final = 500.0

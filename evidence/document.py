@@ -18,7 +18,7 @@ Role = Literal["production", "shadow"]
 Against = Literal["reference", "shadow"]
 Level = Literal["moderate", "large", "severe"]
 ReferenceSource = Literal["profile", "warmup", "none"]
-ReferenceState = Literal["ready", "collecting", "key_mismatch", "none"]
+ReferenceState = Literal["ready", "collecting", "refused", "key_mismatch", "none"]
 
 LEVELS: Final[tuple[Level, ...]] = ("moderate", "large", "severe")
 

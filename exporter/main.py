@@ -14,13 +14,12 @@ from configuration.sections import Configuration
 from exporter.reading.consume import Consumer
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
+from exporter.references import References
 from exporter.showing.collect import Collector
 from exporter.showing.comparisons import Comparer
 from exporter.showing.endpoint import EvidenceEndpoint
 from exporter.showing.evidence import Witness
-from exporter.windows.models import Measured, measured_models
 from lifecycle.tether import Tether
-from reference.profile import load_for
 
 _log = logging.getLogger("shadowdrift.exporter")
 
@@ -30,13 +29,13 @@ _SEND_SECONDS = 2.0
 
 async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
     """Serve until `stop`. Raises `Refusal` for what the user has to mend: profile, port, token file, topics."""
-    models = _measured(configuration)
+    references = References(configuration)
     # Each event is some ten objects without a cycle, which come and go: looking for cycles at the usual distances costs
     # a fifth of the time. What is there from the start stays.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     brokers = brokers_of(configuration)
-    intake = Intake(models, lambda message: outbox.put(message))
+    intake = Intake(references.measured(), lambda message: outbox.put(message))
     outbox = Outbox(brokers, intake.counters.unkept)
     consumer = Consumer(brokers, intake)
     comparer = Comparer()
@@ -57,7 +56,8 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         _log.info("exporter listens", extra={"fields": {"address": str(address)}})
         reading = asyncio.create_task(consumer.run(), name="consume")
         sending = asyncio.create_task(outbox.run(), name="send on")
-        tasks += [asyncio.create_task(stop.wait(), name="stop"), reading, sending]
+        looking = asyncio.create_task(references.run(intake), name="look at profiles")
+        tasks += [asyncio.create_task(stop.wait(), name="stop"), reading, sending, looking]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -66,17 +66,6 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     finally:
         await _end(tasks)
         await server.stop()
-
-
-def _measured(configuration: Configuration) -> tuple[Measured, ...]:
-    profiles = [load_for(model, index) for index, model in enumerate(configuration.models)]
-    for index, (model, profile) in enumerate(zip(configuration.models, profiles, strict=True)):
-        if profile is None:
-            _log.warning(
-                f"drift needs models[{index}].reference; without it the model's events are only counted",
-                extra={"fields": {"model": model.name}},
-            )
-    return measured_models(configuration.models, profiles)
 
 
 async def _end(tasks: list[asyncio.Task[object]]) -> None:

@@ -141,6 +141,7 @@ FAMILIES: Final = {
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
         Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason")),
         Family("proxy_breaker_open", "gauge", "Workers whose circuit breaker does not let this version be asked.", _BY_VERSION),
+        Family("proxy_reference_refused", "gauge", "1 while a changed profile cannot be used and the former one is.", ("model",)),
         Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
         Family("shadowdrift_spool_obstacle", "gauge", "1 for what keeps events from the spool on disk.", ("reason",)),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),

@@ -1,7 +1,7 @@
 """A training column's values to its description in the profile: its kind, its bins or categories, its counts.
 
-The kind is settled once, here. Numbers without a fraction and at most 20 distinct values are categories; other numbers
-are numeric; texts and booleans are categories. 3 and 3.0 are the category `3`, a boolean is `true` or `false`.
+The kind is settled once (`tally`). Numbers without a fraction and at most 20 distinct values are categories; other
+numbers are numeric; texts and booleans are categories. 3 and 3.0 are the category `3`, a boolean is `true` or `false`.
 
 A categorical column is of one type (string, number or boolean), and a live value of another type is *unseen*: the text
 "3" is not the number 3, because a pipeline that begins to send texts has changed. A CSV file has texts alone, so a
@@ -11,10 +11,8 @@ and any other strings (`csv_rows`). An empty string is missing, of whatever type
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +20,7 @@ from numpy.typing import NDArray
 from reference.categories import boolean_category as boolean_category
 from reference.categories import number_category as number_category
 from reference.profile import Binning, Categorical, CategoryType, Column, Numeric
-
-Kind = Literal["numeric", "categorical"]
-
-MAX_INTEGER_CATEGORIES: Final = 20
-"""With more distinct values than this, whole numbers are numeric."""
+from reference.tally import Kind, Tally
 
 MAX_MONITORED: Final = 50
 MIN_MONITORED_ROWS: Final = 20
@@ -35,55 +29,25 @@ MIN_MONITORED_ROWS: Final = 20
 MAX_LISTED: Final = 10_000
 
 
-def integers_are_categories(distinct: int) -> bool:
-    """Whether whole numbers with so many distinct values count as categories."""
-    return distinct <= MAX_INTEGER_CATEGORIES
+def column_of(values: Sequence[Any], binning: Binning, kind: Kind | None = None) -> Column | None:
+    """The column of n decoded JSON values; see `column_from`."""
+    tally = Tally(kind)
+    tally.add(values)
+    return column_from(tally, binning)
 
 
-def column_of(values: Iterable[object], binning: Binning, kind: Kind | None = None) -> Column | None:
-    """The column of decoded JSON values, None where not one of them is valid.
+def column_from(tally: Tally, binning: Binning) -> Column | None:
+    """The column of the values that a tally has counted, None where not one of them is valid.
 
-    The commonest type of the values is the column's, unless `kind` says otherwise; None and "" are missing; a list, an
-    object or a number that is not finite is invalid. In a numeric column other types are invalid, in a categorical one
-    they are valid, not listed, and counted in `_other`.
+    In a numeric column values of other types are invalid, in a categorical one they are valid, not listed, and counted
+    in `_other`.
     """
-    values = list(values)
-    present = [value for value in values if value is not None and value != ""]
-    numbers = [value for value in present if _is_number(value)]
-    texts = [value for value in present if isinstance(value, str)]
-    booleans = [value for value in present if isinstance(value, bool)]
-    missing = len(values) - len(present)
-    scalars = len(numbers) + len(texts) + len(booleans)
-    if not scalars:
-        return None
-    if kind == "numeric" or (kind is None and _numeric(numbers, scalars)):
-        return numeric_column(np.array(numbers, np.float64), missing, len(present) - len(numbers), binning)
-    names: dict[CategoryType, list[str]] = {
-        "number": [number_category(value) for value in numbers],
-        "string": texts,
-        "boolean": [boolean_category(value) for value in booleans],
-    }
-    commonest = max(names, key=lambda each: len(names[each]))
-    counts = Counter(names[commonest])
-    return categorical_column(
-        counts, commonest, missing, invalid=len(present) - scalars, others=scalars - len(names[commonest])
-    )
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def _numeric(numbers: Sequence[float], scalars: int) -> bool:
-    if 2 * len(numbers) <= scalars:
-        return False
-    whole = all(value == int(value) for value in numbers)
-    return not (whole and integers_are_categories(len(set(numbers))))
+    counts = tally.counts()
+    scalars = counts.numbers + counts.texts + counts.booleans
+    if tally.is_numeric():
+        return numeric_column(tally.numbers(), counts.missing, counts.invalid + counts.texts + counts.booleans, binning)
+    kind, categories = tally.categories()
+    return categorical_column(categories, kind, counts.missing, counts.invalid, scalars - categories.total())
 
 
 def numeric_column(values: NDArray[np.float64], missing: int, invalid: int, binning: Binning) -> Numeric | None:

@@ -1,20 +1,22 @@
-"""`shadowdrift profile`: training data in a CSV file to a reference profile."""
+"""`shadowdrift profile`: training data, or a range of a topic's events, to a reference profile; `--show` prints one."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
-from typing import Final, NoReturn, get_args
+from typing import NoReturn, get_args
 
-from configuration.model import Drift, Window
+from configuration.brokers import brokers_of
+from configuration.model import Drift
+from configuration.option import DEFAULT_FILE, load_for_part
 from lifecycle.refusal import Refusal
-from reference.columns import Kind
-from reference.csv_rows import profile_of
-from reference.profile import Binning, Column, Numeric, Profile, Scheme, save
-
-_FEW_ROWS: Final = 10 * Window().size
-"""With one fixed reference of 1,000 rows the p-values of most windows of 1,000 are off; with 10,000 of few."""
+from reference.draft import Draft, Result
+from reference.files import FORMATS, profile_of
+from reference.profile import Binning, Scheme, load, save
+from reference.shown import overview, table
+from reference.tally import Kind
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,31 +27,68 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str]) -> int:
     """Write the profile and tell what is in it. Raises `Refusal`, one line, for what the user has to mend."""
     given = _parser().parse_args(arguments)
-    if Path(given.output).exists() and Path(given.csv).exists() and Path(given.output).samefile(given.csv):
-        raise Refusal(f"profile: --output {given.output} is the training data itself; name another file")
+    if given.show is not None:
+        sys.stdout.write(table(load(Path(given.show), "profile: --show")))
+        return 0
+    if given.output is None:
+        raise Refusal("profile: --output must name the profile to write, for example references/fraud.json")
     binning = _binning(given.bins, given.binning, (given.range[0], given.range[1]))
-    result = profile_of(Path(given.csv), binning, dict(given.kind), given.description)
+    result = _of_topic(given, binning) if given.topic is not None else _of_file(given, binning)
     save(result.profile, Path(given.output), "--output")
     for warning in result.warnings:
         sys.stderr.write(f"shadowdrift: warning: {warning}\n")
-    if result.profile.rows < _FEW_ROWS:
-        sys.stderr.write(
-            f"shadowdrift: warning: {result.profile.rows} rows are few for a reference; "
-            f"with {_FEW_ROWS} or more (ten windows) its own chance matters little\n"
-        )
-    sys.stdout.write(_summary(result.profile, given.output))
+    sys.stdout.write(overview(result.profile, given.output))
     return 0
+
+
+def _of_file(given: argparse.Namespace, binning: Binning) -> Result:
+    if given.data is None:
+        raise Refusal("profile: name the training data, or a --topic; `shadowdrift profile --help` tells the usage")
+    for option in ("model", "from", "to"):
+        if getattr(given, option) is not None:
+            raise Refusal(f"profile: --{option} belongs to --topic, but {given.data} is read")
+    path, output = Path(given.data), Path(given.output)
+    if output.exists() and path.exists() and output.samefile(path):
+        raise Refusal(f"profile: --output {given.output} is the training data itself; name another file")
+    return profile_of(path, binning, dict(given.kind), given.description, given.format)
+
+
+def _of_topic(given: argparse.Namespace, binning: Binning) -> Result:
+    # aiokafka takes as long to import as all the rest, and a file needs none of it.
+    from reference.topic_rows import TopicRange, parse_time, read_topic
+
+    if given.data is not None:
+        raise Refusal(f"profile: either {given.data} or --topic {given.topic}, not both")
+    for option in ("model", "from"):
+        if getattr(given, option) is None:
+            raise Refusal(f"profile: --topic needs --{option}; `shadowdrift profile --help` tells the usage")
+    end = time.time() if given.to is None else parse_time("--to", given.to)
+    wanted = TopicRange(given.topic, given.model, parse_time("--from", getattr(given, "from")), end)
+    configuration = load_for_part("profile --topic", Path(given.config))
+    names = [model.name for model in configuration.models]
+    if given.model not in names:
+        raise Refusal(f"profile: --model {given.model}: {given.config} has no such model; it has {', '.join(names)}")
+    draft = Draft(str(wanted), dict(given.kind))
+    read_topic(brokers_of(configuration), wanted, draft)
+    return draft.finished(binning, given.description)
 
 
 def _parser() -> argparse.ArgumentParser:
     defaults = Drift()
     parser = _Parser(
         prog="shadowdrift profile",
-        description="Make a reference profile out of training data: a CSV file with a header, each column a feature, "
-        "a column named prediction the model's prediction.",
+        description="Make a reference profile out of training data, each column a feature, a column named prediction "
+        "the model's prediction; or out of the events of a model in a range of time.",
+        allow_abbrev=False,
     )
-    parser.add_argument("csv", help="the training data")
-    parser.add_argument("--output", required=True, help="the profile to write, for example references/fraud.json")
+    parser.add_argument("data", nargs="?", help="the training data: CSV with a header, JSON lines or Parquet")
+    parser.add_argument("--output", help="the profile to write, for example references/fraud.json")
+    parser.add_argument("--show", metavar="FILE", help="print a profile as a table, and do nothing else")
+    parser.add_argument(
+        "--format",
+        choices=sorted(set(FORMATS.values())),
+        help="where the file's name does not tell it (.csv, .jsonl, .ndjson, .json, .parquet, .pq)",
+    )
     parser.add_argument(
         "--kind",
         action="append",
@@ -70,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
         help="the quantiles between which bins of equal width lie (0.05 0.95)",
     )
     parser.add_argument("--description", default="", help="a text for people; it does not count as a change")
+    topic = parser.add_argument_group("out of events")
+    topic.add_argument("--topic", help="inference.production or inference.shadow")
+    topic.add_argument("--model", help="whose events")
+    topic.add_argument("--from", metavar="TIME", help="the first event's time, such as 2026-11-01T00:00:00Z")
+    topic.add_argument("--to", metavar="TIME", help="the time before which the last one lies (now)")
+    topic.add_argument("--config", default=DEFAULT_FILE, metavar="FILE", help=f"how Kafka is reached ({DEFAULT_FILE})")
     return parser
 
 
@@ -88,18 +133,3 @@ def _binning(bins: int, scheme: Scheme, quantiles: tuple[float, float]) -> Binni
     except ValueError as error:
         raise Refusal(f"profile: --{error}") from None
     return Binning(bins, scheme, quantiles)
-
-
-def _summary(profile: Profile, output: str) -> str:
-    width = max(map(len, profile.columns))
-    lines = [f"{name:<{width}}  {_column(column)}" for name, column in profile.columns.items()]
-    return "\n".join([f"{output}: {profile.rows} rows, hash {profile.hash}", *lines, ""])
-
-
-def _column(column: Column) -> str:
-    if isinstance(column, Numeric):
-        what = f"numeric      {len(column.counts)} bins, {column.minimum:g} to {column.maximum:g}"
-    else:
-        what = f"categorical  {len(column.categories)} categories ({column.type}), {len(column.monitored)} monitored"
-    what += f", {column.missing} missing"
-    return f"{what}, {column.invalid} invalid" if column.invalid else what

@@ -19,6 +19,9 @@ FORMAT: Final = 1
 PREDICTION: Final = "prediction"
 """The name of the column, of the feature in metrics, and never that of a feature of a request."""
 
+CONFIDENCE: Final = "prediction.confidence"
+"""Likewise: the greatest of a list of probabilities, whose position is the prediction."""
+
 Scheme = Literal["equal_width", "quantile"]
 CategoryType = Literal["string", "number", "boolean"]
 
@@ -126,6 +129,8 @@ class Vocabulary(_Frozen, frozen=True):
 class Profile(_Frozen, frozen=True):
     """What the training data looked like: one column for each feature, and one for the prediction if it is known.
 
+    Where predictions are lists of probabilities, `prediction` is the position of the greatest, and `confidence` it.
+
     A text has no column of its own: `texts` holds its vocabulary, and `features` the numeric columns that are made of
     it (`note.length`, `note.words`, `note.unseen_ratio`). `key_id` names the key under which the categories of the
     columns in `hashed`, and keyed vocabularies, were made; with another key these are not compared.
@@ -137,13 +142,15 @@ class Profile(_Frozen, frozen=True):
     features: dict[str, Column]
     prediction: Column | None = None
     description: str = ""
+    confidence: Column | None = None
     texts: dict[str, Vocabulary] = {}
     key_id: str | None = None
     hashed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if PREDICTION in self.features or PREDICTION in self.texts:
-            raise ValueError("features must not hold a column named prediction")
+        for name in (PREDICTION, CONFIDENCE):
+            if name in self.features or name in self.texts:
+                raise ValueError(f"features must not hold a column named {name}")
         if self.texts.keys() & self.features.keys():
             raise ValueError("texts must not be columns as well")
         if self.key_id is None and (self.hashed or any(text.keyed for text in self.texts.values())):
@@ -151,9 +158,9 @@ class Profile(_Frozen, frozen=True):
 
     @property
     def columns(self) -> dict[str, Column]:
-        """All columns by name: the features in their order, then the prediction."""
-        last = {} if self.prediction is None else {PREDICTION: self.prediction}
-        return {**self.features, **last}
+        """All columns by name: the features in their order, then the prediction and its confidence."""
+        last = {PREDICTION: self.prediction, CONFIDENCE: self.confidence}
+        return {**self.features, **{name: column for name, column in last.items() if column is not None}}
 
     @property
     def hash(self) -> str:
@@ -194,7 +201,7 @@ _decoder = msgspec.json.Decoder(Profile)
 def _written(profile: Profile) -> dict[str, Any]:
     """The profile as plain values, without what came into the format later where it says nothing: as it ever was."""
     plain: dict[str, Any] = {name: getattr(profile, name) for name in profile.__struct_fields__}
-    for later in ("texts", "key_id", "hashed"):
+    for later in ("confidence", "texts", "key_id", "hashed"):
         if not plain[later]:
             del plain[later]
     return plain

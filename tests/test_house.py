@@ -15,7 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "configuration": {"events", "lifecycle"},
     "admin": {"configuration", "lifecycle"},
     "privacy": {"configuration", "lifecycle"},
-    "reference": {"configuration", "lifecycle", "privacy"},
+    "reference": {"configuration", "events", "lifecycle", "privacy"},
     "proxy": LEAVES,
     "exporter": LEAVES,
     "up": LEAVES,

@@ -17,6 +17,7 @@ from events.topics import REJECTED, TOPIC_OF_ROLE
 from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
 from exporter.windows.models import Measured, ModelState
+from reference.profile import Profile
 
 _OURS: Final = ("ce_type", INFERENCE_TYPE.encode())
 
@@ -57,9 +58,19 @@ class Intake:
         self.counters: Final = Counters.of(self.models)
         self.owned: dict[str, ModelState] = {}
         """By name, the state of each model whose partition is assigned."""
+        self.refused: Final[set[str]] = set()
+        """Models whose profile's file has changed into something that cannot be used."""
         self._partitions: dict[str, int] = {}
         self._send = send
         self._clock = clock
+
+    def refer(self, model: str, profile: Profile) -> None:
+        """Measure a configured model by another profile from now on."""
+        measured = Measured(self.models[model].model, profile)
+        self.models[model] = measured
+        self.refused.discard(model)
+        if model in self.owned:
+            self.owned[model].refer(measured)
 
     def place(self, partitions: int) -> bool:
         """Learn how many partitions the topics have, and so where each model's events belong.

@@ -11,9 +11,10 @@ from exporter.showing.comparisons import Comparer
 from exporter.showing.counted import counter_families, lag_family, last_event_family, part_families
 from exporter.showing.drift import DriftFamilies
 from exporter.showing.early import warning_families
-from exporter.showing.exposition import Family, Sample, exposition
+from exporter.showing.exposition import Family, exposition
 from exporter.showing.holdings import QualityFamilies, window_families
 from exporter.showing.predicted import prediction_families
+from exporter.showing.references import reference_families
 
 _CACHE_SECONDS: Final = 1.0
 
@@ -63,22 +64,10 @@ class Collector:
         yield from self._quality.of(owned)
         yield from warning_families(owned)
         yield from prediction_families(owned)
-        yield from self._references()
+        yield from reference_families(self._intake)
         yield from counter_families(self._intake.counters)
         yield lag_family(self._source.lag())
         # A model that has gone to another process is that one's to tell of.
         last = self._intake.counters.last_event
         yield last_event_family({key: at for key, at in last.items() if key[0] in self._intake.owned})
         yield from part_families(self._source.obstacle)
-
-    def _references(self) -> Iterator[Family]:
-        info: list[Sample] = []
-        thresholds: list[Sample] = []
-        for measured in self._intake.models.values():
-            named = ("model", measured.name)
-            if measured.profile is not None:
-                info.append(((named, ("source", "profile"), ("hash", measured.profile.hash), ("state", "ready")), 1))
-            for tenant, levels in measured.thresholds.items():
-                thresholds += [((named, ("tenant", tenant), ("level", level)), at) for level, at in levels.items()]
-        yield Family("drift_reference_info", "gauge", "The reference in use, by its hash.", info)
-        yield Family("drift_psi_threshold", "gauge", "The PSI above which a level begins.", thresholds)

@@ -67,7 +67,10 @@ class Comparer:
         if not measured.columns.names:
             return []
         found = self._found.setdefault(state, {})
-        sides = [side for side in _sides(state) if side.key not in found or found[side.key].marks != side.marks]
+        every = {side.key: side for side in _sides(state)}
+        for gone in found.keys() - every.keys():  # another reference may leave room for fewer tenants
+            del found[gone]
+        sides = [side for key, side in every.items() if key not in found or found[key].marks != side.marks]
         for side, compared in zip(sides, _compare(measured, sides), strict=True):
             found[side.key] = _Found(side.marks, compared)
         return [each.compared for each in found.values()]

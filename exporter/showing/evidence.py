@@ -12,6 +12,7 @@ from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
 from exporter.showing.holdings import windows_of
 from exporter.showing.moved import bin_shares, top_bins
 from exporter.showing.quality import ratios
+from exporter.showing.references import reference_of
 from exporter.windows.models import LEVELS, Measured, ModelState
 
 
@@ -40,7 +41,7 @@ class Witness:
             generated_at=self._wall(),
             production=measured.model.production,
             shadow=measured.model.shadow,
-            reference=_reference(measured),
+            reference=reference_of(self._intake, measured),
             freshness=self._freshness(model),
             windows=tuple(_windows(state)),
             comparisons=tuple(_comparison(measured, each) for each in compared),
@@ -57,15 +58,6 @@ class Witness:
         return document.Freshness(
             production=last.get((model, "production")), shadow=last.get((model, "shadow")), lag_events=waiting
         )
-
-
-def _reference(measured: Measured) -> document.Reference:
-    profile = measured.profile
-    if profile is None:
-        return document.Reference(source="none", state="none")
-    return document.Reference(
-        source="profile", state="ready", hash=profile.hash, rows=profile.rows, description=profile.description
-    )
 
 
 def _windows(state: ModelState) -> Iterator[document.Window]:

@@ -36,12 +36,13 @@ _REMEMBERED: Final = 4
 
 
 class Measured:
-    """One model as the configuration and its profile describe it: what does not change while the process runs."""
+    """One model as the configuration and its reference describe it. Another reference makes another one of these."""
 
     def __init__(self, model: Model, profile: Profile | None) -> None:
         self.model: Final = model
         self.name: Final = model.name
         self.profile: Final = profile
+        self.reference_hash: Final = "" if profile is None else profile.hash
         self.columns: Final = Columns(profile)
         self.prediction: Final[Column | None] = None if profile is None else profile.prediction
         allowed = tuple(dict.fromkeys(model.tenant.allow if model.tenant else ()))
@@ -77,12 +78,21 @@ class RoleState:
     def __init__(self, measured: Measured) -> None:
         self._measured = measured
         self.ids: Final = RecentIds(_REMEMBERED * measured.size)
-        self.windows: Final = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
-        self.predictions: Final = Predictions(measured.prediction)
+        self.windows = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
+        self.predictions = Predictions(measured.prediction)
         self.left_out: Final[Counter[str]] = Counter()
         """By reason, what has become no series of its own."""
         self._waiting: list[InferenceEvent] = []
         self._keys: list[int] = []
+
+    def refer(self, measured: Measured) -> None:
+        """Begin the windows anew with the columns of another reference; the ids seen stay. Nothing may wait."""
+        former, self._measured = self.windows, measured
+        self.windows = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
+        for tenant, window in self.windows.items():
+            if tenant in former:  # whoever keeps what was worked out of the former one must see a change
+                window.revision = former[tenant].revision + 1
+        self.predictions = Predictions(measured.prediction)
 
     def take(self, event: InferenceEvent) -> bool:
         """Let an event wait for `flush`, if its outcome enters windows; False, and nothing else, if it came before."""
@@ -164,9 +174,17 @@ class ModelState:
     """The changing part of a model: it comes with the model's partition and goes with it."""
 
     def __init__(self, measured: Measured) -> None:
-        self.measured: Final = measured
+        self.measured = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
-        self.early_warning: Final = EarlyWarning(measured.columns.layout, measured.columns.reference)
+        self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
+
+    def refer(self, measured: Measured) -> None:
+        """Go over to another reference. Windows begin anew unless only its description differs; nothing may wait."""
+        former, self.measured = self.measured, measured
+        if former.reference_hash != measured.reference_hash:
+            for state in self.roles.values():
+                state.refer(measured)
+            self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
 
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""

@@ -55,6 +55,10 @@ class Source:
         broken = schema.breakable if schema is not None else ()
         self._broken = {each: place("proxy_schema_violations_total", model, *each) for each in broken}
 
+    def refer(self, names: tuple[str, ...], pseudonymiser: Pseudonymiser) -> None:
+        """Go over to another reference."""
+        self._names, self._pseudonymiser = names, pseudonymiser
+
     def take(self, captured: Captured) -> bool:
         """Queue the exchange's event; False where the queue has no room for it."""
         extracted = extract(captured, self._names)
@@ -108,11 +112,11 @@ class Intake:
         """`loss_reason` tells why an event that a queue has no room for is lost."""
         self._counters = counters
         self._loss_reason = loss_reason
+        self._keys = keys
         self._sources: dict[tuple[str, str], Source] = {}
-        for model in configuration.models:
-            name, profile = model.name, references.get(model.name)
-            pseudonymiser = Pseudonymiser(keys, profile, model.privacy, model.text)
-            features = profile.inputs if profile is not None else tuple(model.schema.fields) if model.schema else ()
+        self._models = {model.name: model for model in configuration.models}
+        for name, model in self._models.items():
+            features, pseudonymiser = self._reading(name, references.get(name))
             tenant = BodyTenant(model.tenant) if model.tenant is not None and model.tenant.body is not None else None
             for role in ROLES:
                 # A clone is the same request once more.
@@ -120,6 +124,19 @@ class Intake:
                 self._sources[name, role] = Source(
                     name, role, features, pseudonymiser, queues[name, role], counters, tenant, schema
                 )
+
+    def refer(self, model: str, profile: Profile) -> None:
+        """Read and hide one model's exchanges by another profile from now on."""
+        features, pseudonymiser = self._reading(model, profile)
+        for role in ROLES:
+            self._sources[model, role].refer(features, pseudonymiser)
+
+    def _reading(self, name: str, profile: Profile | None) -> tuple[tuple[str, ...], Pseudonymiser]:
+        """How a model's exchanges are read: the features' names, and what hides what must not leave in clear."""
+        model = self._models[name]
+        pseudonymiser = Pseudonymiser(self._keys, profile, model.privacy, model.text)
+        schema = tuple(model.schema.fields) if model.schema is not None else ()
+        return profile.inputs if profile is not None else schema, pseudonymiser
 
     def stream_opened(self, worker: int) -> None:
         """A worker has said who it is. Raises ValueError for one that the configuration does not have."""

@@ -22,11 +22,11 @@ from proxy.counters import Counters
 from proxy.emitter.deliver import Delivery
 from proxy.emitter.intake import Intake
 from proxy.emitter.queue import Budget, EventQueue, Queues
+from proxy.emitter.references import References
 from proxy.emitter.spool import Spool
 from proxy.frames import FrameReader
 from proxy.instructions import Instructions
 from proxy.layout import Layout
-from reference.profile import load_for
 
 YIELDS: Final = 5
 """How far the emitter steps back for the workers where processors are scarce: requests come before events."""
@@ -105,16 +105,15 @@ async def emit(tether: Tether, stop: asyncio.Event) -> None:
         for model in configuration.models
         for role in ROLES
     }
-    references = {
-        model.name: profile
-        for index, model in enumerate(configuration.models)
-        if (profile := load_for(model, index)) is not None
-    }
+    references = References(configuration, counters)
     directory = Path(configuration.state_dir) / "spool"
     spool = Spool(directory, configuration.proxy.spool.max_bytes, queues.values(), budget, counters)
-    intake = Intake(configuration, references, instructions.keys, counters, queues, lambda: spool.loss_reason)
+    intake = Intake(
+        configuration, references.profiles(), instructions.keys, counters, queues, lambda: spool.loss_reason
+    )
     delivery = Delivery(brokers_of(configuration), queues, spool, counters)
     delivery.start()
+    looking = asyncio.create_task(references.run(intake), name="look at profiles")
     streams = Streams()
     listener = socket.socket(fileno=instructions.listener)
     listener.setblocking(False)
@@ -125,6 +124,7 @@ async def emit(tether: Tether, stop: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within):
             await streams.all_gone.wait()
+    looking.cancel()
     await delivery.stop(within)
     counters.publish()
     server.close()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from exporter.statistics.divergence import js_divergence, psi
 from reference.binning import ABSENT, absent_cell, bins_of, invalid_cell, missing_cell
-from reference.columns import column_of, number_category
+from reference.categories import number_category
+from reference.columns import column_of
 from reference.profile import Binning, Categorical, Numeric
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)

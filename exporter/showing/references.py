@@ -1,0 +1,40 @@
+"""What production is compared with: which reference is in force, in which state, and the thresholds beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evidence import document
+from exporter.reading.intake import Intake
+from exporter.showing.exposition import Family, Sample
+from exporter.windows.models import Measured
+
+
+def reference_of(intake: Intake, measured: Measured) -> document.Reference:
+    """A model's reference. `refused`: that one stays in force, because its file has become unusable."""
+    profile = measured.profile
+    if profile is None:
+        return document.Reference(source="none", state="none")
+    return document.Reference(
+        source="profile",
+        state="refused" if measured.name in intake.refused else "ready",
+        hash=profile.hash,
+        rows=profile.rows,
+        description=profile.description,
+    )
+
+
+def reference_families(intake: Intake) -> Iterator[Family]:
+    """The families of the configured models."""
+    info: list[Sample] = []
+    thresholds: list[Sample] = []
+    for measured in intake.models.values():
+        named = ("model", measured.name)
+        reference = reference_of(intake, measured)
+        if reference.state != "none":
+            labels = (("source", reference.source), ("hash", reference.hash or ""), ("state", reference.state))
+            info.append(((named, *labels), 1))
+        for tenant, levels in measured.thresholds.items():
+            thresholds += [((named, ("tenant", tenant), ("level", level)), at) for level, at in levels.items()]
+    yield Family("drift_reference_info", "gauge", "The reference in use, by its hash, and its state.", info)
+    yield Family("drift_psi_threshold", "gauge", "The PSI above which a level begins.", thresholds)
