@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Final
 
 _BLOCK: Final = 64
 """SHA-256 takes that many bytes at a time, and HMAC a key of that length."""
+
+HASHED: Final = re.compile(r"#[0-9a-f]{16}")
+"""What a hash looks like."""
 
 PURPOSE: Final = "pseudonym"
 """What the key of strings is derived for; see `keys.Keys.derived`."""

@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 DERIVED: Final = ("length", "words", "unseen_ratio")
 """The columns that a text `note` has: `note.length` and so on."""
 
+VOCABULARY: Final = "vocabulary"
+"""What the key of words is derived for."""
+
 DIGEST_BYTES: Final = 8
 _WORD: Final = re.compile(r"\w+(?:['\u2019]\w+)*")
 _MAX_WORD: Final = 64

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import floor
 from typing import Any, Final, Literal
 
 import msgspec
 
 from configuration.privacy import Bucket, Privacy, Texts, Word
 from events.inference import InferenceEvent, Instance
+from privacy.buckets import bucketed
 from privacy.keyed import PURPOSE, KeyedHash
 from privacy.keys import Former, Keys
 from privacy.patterns import Patterns
@@ -30,7 +30,6 @@ _KEPT_CHARACTERS: Final = 256
 _KEPT_SHAPES: Final = 1024
 _SHAPE_NAMES: Final = 1024
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/ -]{0,63}")
-_EXACT: Final = 1e15
 _HEADER: Final = "header."
 """Before a header's name, in `privacy.fields`."""
 
@@ -209,16 +208,6 @@ class Pseudonymiser:
     def patterns(self) -> Patterns:
         """What is looked for in texts."""
         return self._patterns
-
-
-def bucketed(value: float, width: float) -> float:
-    """The lower end of the bucket that a number lies in; a whole number where width and value are whole."""
-    if width == int(width):
-        width = int(width)
-    if type(value) is type(width) is int:
-        return (value // width) * width
-    low = floor(value / width) * width
-    return float(f"{low:.15g}") if abs(low) < _EXACT else float(low)  # 0.3, not 0.30000000000000004
 
 
 def _text_columns(reference: Profile | None, texts: Texts, key: Former, patterns: Patterns) -> dict[str, TextColumn]:

@@ -10,9 +10,6 @@ from privacy.keys import Former
 from privacy.patterns import Patterns
 from reference.profile import Vocabulary
 
-PURPOSE: Final = "vocabulary"
-"""What the key of words is derived for."""
-
 
 class TextColumn:
     """One feature that is a text."""
@@ -24,7 +21,7 @@ class TextColumn:
         self._patterns = patterns
         self._vocabulary: text.Vocabulary | None = None
         if vocabulary is not None and not (vocabulary.keyed and key is None):
-            secret = key.derived(PURPOSE) if vocabulary.keyed and key is not None else b""
+            secret = key.derived(text.VOCABULARY) if vocabulary.keyed and key is not None else b""
             self._vocabulary = text.Vocabulary(name, vocabulary.split(), secret)
 
     def told(self, instance: Instance) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from configuration import Bucket, Privacy, Texts
 from events.codec import decode_inference, encode
 from events.inference import InferenceEvent, Instance
+from privacy.buckets import bucketed
 from privacy.keyed import PURPOSE, KeyedHash
 from privacy.keys import Former, Keys
+from privacy.text import VOCABULARY as WORDS
 from privacy.text import word_hash
-from proxy.emitter.pseudonym import Pseudonymiser, bucketed
-from proxy.emitter.texts import PURPOSE as WORDS
+from proxy.emitter.pseudonym import Pseudonymiser
 from reference.columns import column_of
 from reference.profile import Binning, Profile, Vocabulary
 
