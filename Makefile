@@ -10,7 +10,7 @@ TEST_ARGS ?=
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-stops spool-hour stream-gib calibration
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection spool-hour stream-gib calibration
 .PHONY: bench-privacy
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
@@ -81,8 +81,15 @@ bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two m
 bench-privacy: venv ## CPU of hiding an event, and of checking a request against its schema (half a minute)
 	$(PY) -m bench.privacy $(BENCH_ARGS)
 
+bench-exporter: venv ## what the exporter takes from a real Kafka, what a scrape costs, and Evidently beside it (five minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.exporter $(BENCH_ARGS)
+
 bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
 	$(PY) -m bench.stops $(BENCH_ARGS)
+
+bench-detection: venv ## how soon drift is seen, beside Evidently and fixed thresholds (a quarter of an hour)
+	$(PY) -m bench.detection $(BENCH_ARGS)
 
 spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
 	@$(PY) -m tests.support.real_parts
@@ -91,7 +98,7 @@ spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how qui
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
 
-calibration: venv ## the share of small p-values without drift, over 20,000 windows of each shape (ten minutes)
+calibration: venv ## the share of small p-values without drift, over 20,000 windows of each shape (ten to twenty minutes)
 	SHADOWDRIFT_CALIBRATION_WINDOWS=20000 $(PY) -m pytest tests/exporter/test_calibration.py -rP
 
 check: venv ## lint, format and types

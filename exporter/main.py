@@ -14,6 +14,7 @@ from configuration.sections import Configuration
 from exporter.reading.consume import Consumer
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
+from exporter.reading.unpacking import unpack_leanly
 from exporter.references import References
 from exporter.showing.collect import Collector
 from exporter.showing.comparisons import Comparer
@@ -34,6 +35,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     # a fifth of the time. What is there from the start stays.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    unpack_leanly()
     brokers = brokers_of(configuration)
     intake = Intake(references.measured(), lambda message: outbox.put(message))
     outbox = Outbox(brokers, intake.counters.unkept)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.statistics.batches import spread_by_column
+from exporter.statistics.batches import spread_by_group
 from exporter.statistics.significance import Groups
 from exporter.windows.window import Layout, Window
 
@@ -32,13 +31,17 @@ def spreads(layout: Layout, sides: Sequence[tuple[Window, Window | None]], group
 
 def _spread(layout: Layout, window: Window, groups: Groups) -> Floats:
     rows = window.rows()
-    return spread_by_column(_bins(layout, rows.cells), rows.requests, groups)
+    places = _groups_of_cells(layout, groups)[rows.cells + layout.starts.astype(np.int32)]
+    # A request's instances stand together.
+    first = np.append(True, rows.requests[1:] != rows.requests[:-1])
+    return spread_by_group(places, np.cumsum(first) - 1, groups)
 
 
-def _bins(layout: Layout, cells: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-    """The bin of each value among those of all columns, -1 for one that is in none."""
-    bins = np.where(cells >= layout.sizes, cells - layout.sizes, cells) + layout.bin_starts
-    return np.where(cells < 2 * layout.sizes, bins, -1)
+def _groups_of_cells(layout: Layout, groups: Groups) -> NDArray[np.int32]:
+    """The group of each cell of all columns; of one that is no bin, the number of groups."""
+    found = np.full(layout.total, int(groups.sizes.sum()), np.int32)
+    found[layout.usual] = found[layout.unseen] = groups.of_bin
+    return found
 
 
 def _of_side(groups: Groups, number: int, columns: int, bins: int) -> Groups:

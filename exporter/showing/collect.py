@@ -15,6 +15,7 @@ from exporter.showing.exposition import Family, exposition
 from exporter.showing.holdings import QualityFamilies, window_families
 from exporter.showing.predicted import prediction_families
 from exporter.showing.references import reference_families
+from exporter.showing.texts import text_families
 
 _CACHE_SECONDS: Final = 1.0
 
@@ -64,6 +65,7 @@ class Collector:
         yield from self._quality.of(owned)
         yield from warning_families(owned)
         yield from prediction_families(owned)
+        yield from text_families(owned)
         yield from reference_families(self._intake)
         yield from counter_families(self._intake.counters)
         yield lag_family(self._source.lag())

@@ -21,27 +21,41 @@ def spread_by_column(bins: NDArray[np.integer], requests: NDArray[np.integer], g
 
     Source: Rao and Scott, Annals of Statistics 12(1), 1984, with the requests as clusters.
     """
-    columns = bins.shape[1]
+    _, request = np.unique(requests, return_inverse=True)
+    nowhere = int(groups.sizes.sum())
+    places = np.where(bins < 0, nowhere, groups.of_bin[np.maximum(bins, 0)]) if bins.size else bins
+    return spread_by_group(places, request, groups)
+
+
+def spread_by_group(places: NDArray[np.integer], request: NDArray[np.integer], groups: Groups) -> Floats:
+    """`spread_by_column` of values whose groups are known already.
+
+    `places` is n by F: each instance's group among those of all columns, or, for a value that is in none, the number of
+    groups. `request` numbers the requests from 0 on, for each of the n instances.
+    """
+    if not len(groups.sizes):
+        return np.empty(0)
     total = int(groups.sizes.sum())
-    _, request, carried = np.unique(requests, return_inverse=True, return_counts=True)
+    carried = np.bincount(request)
     alone = carried[request] == 1
-    single = _counted(bins[alone], groups, np.zeros(int(alone.sum()), np.intp), 1, total)[0]
-    batches, request = np.unique(request[~alone], return_inverse=True)
-    counts = _counted(bins[~alone], groups, request, len(batches), total)
+    batches = int((carried > 1).sum())
+    single = np.bincount(places[alone].ravel(), minlength=total + 1)[:total].astype(np.float64)
+    numbers = (np.cumsum(carried > 1) - 1)[request[~alone]]
+    flat = places[~alone] + numbers[:, None] * (total + 1)
+    counts = np.bincount(flat.ravel(), minlength=batches * (total + 1)).reshape(batches, total + 1)[:, :total]
     # Of those alone each is its own square.
     of_group, squares = single + counts.sum(0), single + np.einsum("rg,rg->g", counts, counts)
-    if not columns:
-        return np.empty(0)
     valid = np.add.reduceat(of_group, groups.starts)
     carried_squares = np.add.reduceat(single, groups.starts)
-    if len(batches):
+    if batches:
         sizes = np.add.reduceat(counts, groups.starts, axis=1)
         carried_squares = carried_squares + np.einsum("rf,rf->f", sizes, sizes)
     # Multiplied out: Σ_g Σ_r c_rg² / p_g - Σ_r s_r², where a group without an instance adds nothing.
     weighted = squares * np.repeat(valid, groups.sizes) / np.maximum(of_group, 1)
     told = (groups.sizes > 1) & (valid > 0)
     above = np.add.reduceat(weighted, groups.starts) - carried_squares
-    return np.where(told, above / np.where(told, valid * (groups.sizes - 1), 1), 1.0)
+    spread: Floats = np.where(told, above / np.where(told, valid * (groups.sizes - 1), 1), 1.0)
+    return spread
 
 
 def design_effect(n: ArrayLike, m: ArrayLike, spread_a: ArrayLike, spread_b: ArrayLike = 1.0) -> Floats:
@@ -57,10 +71,3 @@ def design_effect(n: ArrayLike, m: ArrayLike, spread_a: ArrayLike, spread_b: Arr
     # Multiplied by nm.
     both = second * np.asarray(spread_a, np.float64) + first * np.asarray(spread_b, np.float64)
     return np.where(some, both / np.where(some, first + second, 1.0), 1.0)
-
-
-def _counted(bins: NDArray[np.integer], groups: Groups, request: NDArray[np.intp], requests: int, total: int) -> Floats:
-    """How many instances of each request fall into each group: requests by groups."""
-    places = groups.of_bin[np.maximum(bins, 0)] + request[:, None] * total
-    flat = places[bins >= 0]
-    return np.bincount(flat, minlength=requests * total).reshape(requests, total).astype(np.float64)

@@ -84,8 +84,11 @@ class EarlyWarning:
         if not len(bins):
             return
         places = self._places(bins)
-        # What stood in the history before each block, and after the last one.
-        change = self._counted(places, BLOCK) - self._counted(self._places(self._leaving(bins, first)), BLOCK)
+        # What stands in the history before each block and after the last: a block leaves when its 40th successor comes.
+        change = self._counted(places, BLOCK)
+        entering, kept = change.copy(), min(HISTORY, len(bins))
+        change[: kept // BLOCK] -= self._counted(self._places(self._from_ring(first - HISTORY, kept)), BLOCK)
+        change[kept // BLOCK :] -= entering[: len(entering) - kept // BLOCK]
         history = np.concatenate((self._counts[None], change))
         history.cumsum(axis=0, out=history)
         steps = self._steps(places, first, history)
@@ -113,11 +116,6 @@ class EarlyWarning:
         bins[:BLOCK] = open_block[: len(bins)]
         np.put_along_axis(bins, ranks, usual, axis=0)
         return bins[:rows], counted
-
-    def _leaving(self, bins: Cells, first: NDArray[np.int64]) -> Cells:
-        """The instances that leave the history when those of `bins` enter it."""
-        kept = self._from_ring(first - HISTORY, min(HISTORY, len(bins)))
-        return np.concatenate((kept, bins[: len(bins) - len(kept)]))
 
     def _steps(
         self, places: NDArray[np.int64], first: NDArray[np.int64], history: NDArray[np.int64]

@@ -14,6 +14,7 @@ from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
+from exporter.windows.text_patterns import TextPatterns
 from exporter.windows.window import Rows, Window
 from reference.profile import Column, Profile
 
@@ -80,6 +81,7 @@ class RoleState:
         self.ids: Final = RecentIds(_REMEMBERED * measured.size)
         self.windows = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
         self.predictions = Predictions(measured.prediction)
+        self.patterns: Final = TextPatterns(measured.model, measured.profile)
         self.left_out: Final[Counter[str]] = Counter()
         """By reason, what has become no series of its own."""
         self._waiting: list[InferenceEvent] = []
@@ -93,6 +95,7 @@ class RoleState:
             if tenant in former:  # whoever keeps what was worked out of the former one must see a change
                 window.revision = former[tenant].revision + 1
         self.predictions = Predictions(measured.prediction)
+        self.patterns.refer(measured.profile)
 
     def take(self, event: InferenceEvent) -> bool:
         """Let an event wait for `flush`, if its outcome enters windows; False, and nothing else, if it came before."""
@@ -114,6 +117,7 @@ class RoleState:
         lengths = [len(event.instances) for event in events]
         entered = self._enter(ALL, rows, [event.version for event in events], lengths)
         self._share_out(rows, events, lengths)
+        self.patterns.take(events)
         self.predictions.take(events, self.left_out)
         return entered
 
