@@ -40,6 +40,3 @@ def _paths(configuration: Configuration) -> Iterator[str]:
 def _model_settings(model: Model) -> Iterator[str]:
     if model.stable is not None:
         yield "stable"
-    for field in ("pairs", "labels"):
-        if getattr(model, field) != type(getattr(model, field))():
-            yield field

@@ -48,6 +48,7 @@ class Flights:
     """A table of flights: `columns` maps each of `FEATURES` to an array of n values, `late` is the truth (n booleans).
 
     Numeric columns are floats or integers, NaN where missing; `hour` is integers; the rest are arrays of strings.
+    Where values of a column that is not of floats are missing, it holds objects, and None for those.
     """
 
     columns: Mapping[str, NDArray[Any]]

@@ -28,9 +28,18 @@ class Reading:
         """The sum of those samples."""
         return round(sum(value for _, value in self.select(name, **labels)))
 
+    def by_role(self, name: str) -> dict[str, float]:
+        """One value for each model, production's and the shadow's."""
+        return {labels["role"]: value for labels, value in self.select(name)}
+
     def by_column(self, name: str) -> dict[str, float]:
         """One value for each column, against the reference, for the whole model."""
         found = self.select(name, tenant="_all", against="reference")
+        return {labels["feature"]: value for labels, value in found}
+
+    def missing(self) -> dict[str, float]:
+        """Each column's share of missing values in production's window, for the whole model."""
+        found = self.select("drift_feature_missing_ratio", tenant="_all", role="production")
         return {labels["feature"]: value for labels, value in found}
 
     def psi(self) -> dict[str, float]:
@@ -81,6 +90,7 @@ def broken_law_at_rest(proxy: Reading, exporter: Reading) -> list[str]:
     """The law between the parts, which holds once nothing is on its way: delivered = everything consumed."""
     delivered = proxy.total("events_delivered_total")
     consumed = sum(exporter.total(f"drift_events_{kind}total") for kind in ("", "rejected_", "duplicate_", "foreign_"))
+    consumed -= sum(exporter.total(f"drift_events_{kind}total", role="labels") for kind in ("", "duplicate_"))
     if delivered == consumed:
         return []
     return [f"delivered = events + rejected + duplicate + foreign: {delivered} is not {consumed}"]
@@ -88,4 +98,4 @@ def broken_law_at_rest(proxy: Reading, exporter: Reading) -> list[str]:
 
 def unmeasured(proxy: Reading, exporter: Reading) -> int:
     """Answers captured by the proxy that have not been measured by the exporter, of both roles."""
-    return proxy.total("events_captured_total") - exporter.total("drift_events_total")
+    return proxy.total("events_captured_total") - sum(exporter.total("drift_events_total", role=role) for role in ROLES)

@@ -61,8 +61,14 @@ async def _run(options: Options, as_json: bool, stop: asyncio.Event) -> list[str
 
 def _summary(observed: Observed) -> str:
     before = "" if observed.psi_before is None else f"largest PSI {observed.psi_before:.3f} before, "
+    missing = f", {observed.missing_after:.0%} missing" if observed.kind == "missing" else ""
     seen = "" if observed.detect_seconds is None else f", seen after {observed.detect_seconds:.1f} s"
-    return f"{before}{observed.psi_after:.3f} at the end{seen}; {observed.lost} answers lost"
+    right = "".join(
+        f"; {role} right in {was:.1%} before, {observed.accuracy_after[role]:.1%} at the end"
+        for role, was in observed.accuracy_before.items()
+        if role in observed.accuracy_after
+    )
+    return f"{before}{observed.psi_after:.3f} at the end{missing}{seen}{right}; {observed.lost} answers lost"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,8 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("--drift", choices=KINDS, default="season", help="season is July's flights; %(default)s")
-    made.add_argument("--feature", help="the feature that shift or category changes")
-    made.add_argument("--size", type=float, help="of a shift in standard deviations, of a category as a share")
+    made.add_argument("--feature", help="the feature that shift, scale, category or missing changes")
+    made.add_argument(
+        "--size", type=float, help="in standard deviations (shift), as a factor (scale), as a share (category, missing)"
+    )
     made.add_argument("--seconds", type=float, default=120.0, help="of traffic; %(default)g")
     made.add_argument("--seed", type=int, default=1, help="of the split, the shuffling and the models; %(default)s")
     made.add_argument("--json", action="store_true", help="end with one JSON line on standard output")

@@ -14,8 +14,9 @@ import aiohttp
 from configuration import Drift
 from demo.drift import Expectation, Kind, drifted, expect, normal
 from demo.flights import load
+from demo.labels import LateLabels
 from demo.observed import Observed
-from demo.parts import WINDOW, everything, models
+from demo.parts import MODEL, WINDOW, everything, models
 from demo.readings import ROLES, Reading, scrape, unmeasured
 from demo.traffic import Traffic
 from demo.view import Progress, View
@@ -26,6 +27,8 @@ from reference.profile import Binning, save
 RATE: Final = 500.0
 POLL_SECONDS: Final = 0.2
 SETTLE_SECONDS: Final = 20.0
+LATEST_DRIFT: Final = 0.75
+"""The part of the traffic after which the drift waits for no label any more."""
 CACHE_SECONDS: Final = 1.1
 """The exporter writes its text anew once a second; the last look must be at the last events."""
 
@@ -43,10 +46,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Phases:
-    """The rows of both phases, and what the drifted one should show."""
+    """The rows of both phases with the truth about each, and what the drifted one should show."""
 
-    steady: list[Any]
-    drift: list[Any]
+    steady: tuple[list[Any], list[bool]]
+    drift: tuple[list[Any], list[bool]]
     expectation: Expectation
 
 
@@ -54,7 +57,8 @@ def phases(options: Options) -> Phases:
     """Read the flights and work out, apart from the exporter, what will drift."""
     halves = load(options.seed)
     flights = drifted(options.kind, halves, options.seed, options.feature, options.size)
-    return Phases(normal(halves, options.seed).rows(), flights.rows(), expect(halves.training, flights))
+    steady, drift = ((phase.rows(), phase.late.tolist()) for phase in (normal(halves, options.seed), flights))
+    return Phases(steady, drift, expect(halves.training, flights))
 
 
 def _make_profile(training_csv: Path, reference: Path) -> None:
@@ -86,7 +90,8 @@ async def tell(
             say(f"proxy metrics    {addresses['admin']}/metrics")
             say(f"exporter metrics {addresses['exporter']}/metrics")
             if options.kind != "none":
-                say(f"will drift: {', '.join(planned.expectation.drifted)}")
+                moves = planned.expectation.missing if options.kind == "missing" else planned.expectation.drifted
+                say(f"will {'go missing' if options.kind == 'missing' else 'drift'}: {', '.join(moves)}")
                 say(f"left alone: {', '.join(planned.expectation.left_alone)}")
             observed = Observed(options.kind, planned.expectation, WINDOW)
             timeout = aiohttp.ClientTimeout(total=5)
@@ -113,7 +118,9 @@ class _Run:
         self._addresses = addresses
         self._session = session
         self._view = view
-        self._traffic = Traffic(f"{addresses['proxy']}/predict", planned.steady, rate=RATE)
+        self._labels = LateLabels(addresses["exporter"], MODEL)
+        url = f"{addresses['proxy']}/predict"
+        self._traffic = Traffic(url, *planned.steady, learn=self._labels.learn, rate=RATE)
         self._proxy = Reading()
         self._exporter = Reading()
         self._switching = False
@@ -121,13 +128,14 @@ class _Run:
     async def to_the_end(self, stop: asyncio.Event) -> int:
         """Steady traffic, drift, rest; the requests answered."""
         await self._traffic.start()
+        telling = asyncio.create_task(self._labels.run(self._session), name="labels")
         began = time.monotonic()
         reported = 0
         try:
             while not stop.is_set() and (elapsed := time.monotonic() - began) < self._options.seconds:
                 await self._look()
                 if not self._switching and elapsed >= self._options.seconds / 2:
-                    self._drift()
+                    self._drift(late=elapsed >= LATEST_DRIFT * self._options.seconds)
                 if elapsed >= reported + 1:
                     reported = int(elapsed)
                     await self._report(elapsed)
@@ -135,6 +143,9 @@ class _Run:
                     await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         finally:
             await self._traffic.stop()
+            telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await telling
         await self._rest()
         return self._traffic.counts.answered["2xx"]
 
@@ -147,14 +158,14 @@ class _Run:
             elif switched is not None:
                 seconds = time.monotonic() - switched.monotonic
                 if self._observed.drifting(self._exporter, seconds):
-                    self._view.say(f"  drift is large {seconds:.1f} s after its first request")
+                    self._view.say(f"  drift is seen {seconds:.1f} s after its first request")
 
-    def _drift(self) -> None:
-        """Switch to the drifted phase, once production's window is full."""
-        if self._observed.window_full(self._exporter):
+    def _drift(self, late: bool) -> None:
+        """Switch to the drifted phase, once production's window is full and labels have come, unless it is late."""
+        if self._observed.window_full(self._exporter) and (late or self._observed.labelled()):
             self._switching = True
             self._view.say(f"  {self._options.kind}: the drifted phase begins")
-            self._traffic.switch(self._planned.drift)
+            self._traffic.switch(*self._planned.drift)
 
     async def _report(self, elapsed: float) -> None:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
@@ -186,9 +197,12 @@ class _Run:
         """Wait until every captured answer is measured, or has had its time to be."""
         self._view.say("traffic has ended; waiting for the last events …")
         deadline = time.monotonic() + SETTLE_SECONDS
+        await self._labels.finish(self._session)
         while time.monotonic() < deadline:
             await self._look_at_both()
-            if unmeasured(self._proxy, self._exporter) == 0 and not self._proxy.total("mirror_in_flight"):
+            labelled = self._exporter.total("drift_events_total", role="labels") >= self._labels.sent
+            rests = unmeasured(self._proxy, self._exporter) == 0 and not self._proxy.total("mirror_in_flight")
+            if labelled and rests:
                 break
             await asyncio.sleep(POLL_SECONDS)
         await asyncio.sleep(CACHE_SECONDS)

@@ -11,7 +11,8 @@ from typing import Any, Final
 from demo.drift import KINDS
 
 _COLUMNS: Final = (
-    "drift", "seed", "psi_before", "psi_after", "psi_left_alone_max", "detect_seconds", "requests", "lost", "conserved"
+    "drift", "seed", "psi_before", "psi_after", "psi_left_alone_max", "missing_after",
+    "detect_seconds", "accuracy_before", "accuracy_after", "requests", "lost", "conserved",
 )  # fmt: skip
 
 
@@ -29,7 +30,7 @@ def main() -> int:
         for seed in range(first, last + 1):
             code, result = _run(kind, seed, options.seconds)
             failed += code != 0
-            _row([result.get(column, "-") for column in _COLUMNS])
+            _row([_cell(result.get(column, "-")) for column in _COLUMNS])
             if code:
                 sys.stderr.write(f"sweep: {kind}, seed {seed} ended with exit code {code}\n")
     sys.stderr.write(f"sweep: {failed} of {len(options.kinds) * (last - first + 1)} runs failed\n")
@@ -43,6 +44,11 @@ def _run(kind: str, seed: int, seconds: float) -> tuple[int, dict[str, Any]]:
     if done.returncode:
         sys.stderr.write(done.stderr)
     return done.returncode, {"drift": kind, "seed": seed, **(json.loads(lines[-1]) if lines else {})}
+
+
+def _cell(value: Any) -> Any:
+    """An accuracy is production's and the shadow's."""
+    return "/".join(map(str, value.values())) if isinstance(value, dict) else value
 
 
 def _row(cells: Any) -> None:

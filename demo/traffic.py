@@ -11,9 +11,9 @@ import contextlib
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -23,6 +23,11 @@ import numpy as np
 _TICK_SECONDS: Final = 0.005
 _LOOK_SECONDS: Final = 0.1
 _KEPT_LATENCIES: Final = 100_000
+_ID: Final = b"x-shadowdrift-id"
+
+Row: TypeAlias = Mapping[str, Any]
+Asked: TypeAlias = tuple[Row, bool | None]
+"""A row, and what will turn out to be the truth about it; None where nobody knows."""
 
 
 @dataclass
@@ -57,14 +62,17 @@ class Traffic:
     """Posts rows, in a loop, to `url` at `rate` requests/s; to be used within one running event loop.
 
     `connections` bounds the requests outstanding, `timeout` is seconds to an answer, `burst` the most requests that
-    one tick sends to catch up. Raises ValueError for a URL that is not http, and for no rows.
+    one tick sends to catch up. `truths` has one for each row, and `learn` is told of each answer's id and truth.
+    Raises ValueError for a URL that is not http, and for no rows.
     """
 
     def __init__(
         self,
         url: str,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Row],
+        truths: Sequence[bool] | None = None,
         *,
+        learn: Callable[[str, bool], None] | None = None,
         rate: float = 500.0,
         connections: int = 64,
         timeout: float = 10.0,
@@ -78,7 +86,8 @@ class Traffic:
         self._address = (parts.hostname, parts.port or 80)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._head = f"POST {target} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n".encode()
-        self._rows = _loop(rows)
+        self._rows = _loop(rows, truths)
+        self._learn = learn
         self._switching = False
         self._rate, self._burst, self._timeout, self._wanted = rate, burst, timeout, connections
         self._owed = 0.0
@@ -98,9 +107,9 @@ class Traffic:
             raise
         self._tasks = [asyncio.create_task(self._pace()), asyncio.create_task(self._look_after())]
 
-    def switch(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def switch(self, rows: Sequence[Row], truths: Sequence[bool] | None = None) -> None:
         """Go over to another source; `switched` tells when its first request was sent, None until then."""
-        self._rows, self._switching, self.switched = _loop(rows), True, None
+        self._rows, self._switching, self.switched = _loop(rows, truths), True, None
 
     async def stop(self) -> None:
         """Send no more, wait for the answers outstanding (at most `timeout`), and close the connections."""
@@ -144,7 +153,8 @@ class Traffic:
             before = now
 
     def _send(self, connection: _Connection) -> None:
-        body = msgspec.json.encode(next(self._rows))
+        row, connection.truth = next(self._rows)
+        body = msgspec.json.encode(row)
         if self._switching:
             self.switched = Moment(time.monotonic(), time.time(), self.counts.sent)
             self._switching = False
@@ -175,13 +185,15 @@ class Traffic:
         _, connection = await asyncio.get_running_loop().create_connection(lambda: _Connection(self), host, port)
         self._idle.append(connection)
 
-    def answered(self, connection: _Connection, status: int, reusable: bool) -> None:
-        """A connection's answer is complete."""
+    def answered(self, connection: _Connection, status: int, answer: str | None, reusable: bool) -> None:
+        """A connection's answer is complete; `answer` is the id that the proxy gave it."""
         since = self._busy.pop(connection, None)
         if since is None:
             return  # given up on, or an answer that nobody asked for
         self._latencies.append(time.perf_counter() - since)
         self.counts.answered[f"{status // 100}xx"] += 1
+        if self._learn is not None and answer is not None and connection.truth is not None and status < 300:
+            self._learn(answer, connection.truth)
         if reusable:
             self._idle.append(connection)
         self._changed.set()
@@ -199,7 +211,10 @@ class _Connection(asyncio.Protocol):
     """One keep-alive connection; tells its owner of each answer and of its end."""
 
     def __init__(self, owner: Traffic) -> None:
+        self.truth: bool | None = None
+        """About the row that it has asked of."""
         self._owner = owner
+        self._answer: str | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
 
@@ -218,11 +233,18 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._transport.abort()
 
+    def on_message_begin(self) -> None:
+        self._answer = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == _ID:
+            self._answer = value.decode("latin-1")
+
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         reusable = self._parser.should_keep_alive()
         if status >= 200:  # an interim answer is none
-            self._owner.answered(self, status, reusable)
+            self._owner.answered(self, status, self._answer, reusable)
             if not reusable:
                 self._transport.close()
 
@@ -230,10 +252,10 @@ class _Connection(asyncio.Protocol):
         self._owner.lost(self)
 
 
-def _loop(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _loop(rows: Sequence[Row], truths: Sequence[bool] | None) -> Iterator[Asked]:
     if not rows:
         raise ValueError("traffic needs at least one row")
-    return itertools.cycle(rows)
+    return itertools.cycle(zip(rows, truths if truths is not None else itertools.repeat(None), strict=False))
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

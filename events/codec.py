@@ -62,10 +62,15 @@ def decode_inference(value: bytes | None) -> InferenceEvent:
 def decode_labels(value: bytes | None) -> LabelsEvent:
     """Read a label event; unknown fields are ignored. Raises `EventError` for anything else."""
     event = _decode(_labels_decoder, value)
+    check_labels(event)
+    return event
+
+
+def check_labels(event: LabelsEvent) -> None:
+    """What the types of a label event's fields do not say. Raises `EventError`."""
     if not (0 < len(event.id) <= MAX_NAME_CHARACTERS and 0 < len(event.model) <= MAX_NAME_CHARACTERS):
         raise _bad_name()
     _check_time(event.time)
-    return event
 
 
 def _decode(decoder: msgspec.json.Decoder[Event], value: bytes | None) -> Event:

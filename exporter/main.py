@@ -14,6 +14,7 @@ from configuration.sections import Configuration
 from exporter.reading.consume import Consumer
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
+from exporter.reading.posted import LabelsEndpoint
 from exporter.reading.unpacking import unpack_leanly
 from exporter.references import References
 from exporter.showing.collect import Collector
@@ -43,13 +44,14 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     comparer = Comparer()
     collector = Collector(intake, consumer, time.monotonic, time.time, comparer)
     evidence = EvidenceEndpoint(Witness(intake, consumer, comparer, time.time))
+    labels = LabelsEndpoint(brokers, intake.models, intake.partition)
     settings = configuration.exporter
     server = AdminServer(
         collector.metrics,
         consumer.waits_for,
         token_file=settings.token_file,
         open_without_token=settings.open,
-        routes=evidence.routes,
+        routes=[*evidence.routes, *labels.routes],
     )
     tasks: list[asyncio.Task[object]] = []
     try:
@@ -68,6 +70,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     finally:
         await _end(tasks)
         await server.stop()
+        await labels.stop()
 
 
 async def _end(tasks: list[asyncio.Task[object]]) -> None:

@@ -1,14 +1,16 @@
-"""The published JSON Schema of a profile; `python -m reference.schema > reference/profile.schema.json` writes it."""
+"""The published JSON Schema of a profile, out of its structs; `python -m reference.schema` writes the file anew."""
 
 from __future__ import annotations
 
-import sys
 from inspect import cleandoc
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
 from reference.profile import Profile
+
+FILE: Final = Path(__file__).with_name("profile.schema.json")
 
 
 def schema() -> dict[str, Any]:
@@ -29,4 +31,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    FILE.write_text(text(), encoding="utf-8")

@@ -27,7 +27,7 @@ from lifecycle.refusal import Refusal
 _log = logging.getLogger("shadowdrift.exporter")
 
 GROUP: Final = "shadowdrift-exporter"
-TOPICS: Final = frozenset({topics.PRODUCTION, topics.SHADOW})
+TOPICS: Final = frozenset({topics.PRODUCTION, topics.SHADOW, topics.LABELS})
 
 _WINDOWS_BACK: Final = 10
 _POLL_MS: Final = 200
@@ -43,7 +43,7 @@ _BACKOFF_SECONDS: Final = (0.5, 10.0)
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
-    """Reads both topics of events into the intake until it is cancelled."""
+    """Reads the topics of events and of labels into the intake until it is cancelled."""
 
     def __init__(self, brokers: Brokers, intake: Intake) -> None:
         self._brokers = brokers

@@ -12,7 +12,8 @@ from typing import Final, Literal, get_args
 
 from events.codec import RejectReason
 from events.inference import ROLES
-from events.topics import PRODUCTION, REJECTED, SHADOW
+from events.topics import LABELS, PRODUCTION, REJECTED, SHADOW
+from exporter.windows.labelled import RESULTS
 
 Reason = RejectReason | Literal["event_type", "wrong_topic", "unknown_model", "foreign_twice", "unreadable"]
 
@@ -34,20 +35,22 @@ Instances whose tenant is one too many, predictions whose class or version is: t
 class Counters:
     """Totals by their labels. Those of configured models stand at 0 from the start."""
 
-    consumed: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0}))
+    consumed: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0, LABELS: 0}))
     """By topic."""
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By model and role."""
+    """By model and role; label events have the role `labels`, from the first one on."""
     rejected: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REASONS, 0)))
     """By reason."""
     duplicate: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By model and role."""
-    foreign: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0}))
+    foreign: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0, LABELS: 0}))
     """By topic."""
-    unkept: Counter[str] = field(default_factory=lambda: Counter({REJECTED: 0, PRODUCTION: 0, SHADOW: 0}))
+    unkept: Counter[str] = field(default_factory=lambda: Counter({REJECTED: 0, PRODUCTION: 0, SHADOW: 0, LABELS: 0}))
     """Rejected or foreign events that could not be sent on, by the topic they should have gone to."""
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     """What became no series of its own, by model and reason."""
+    labels: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """What became of label events, by model and result."""
     last_event: dict[tuple[str, str], float] = field(default_factory=dict)
     """The event time of the last accepted event of the log, by model and role.
 
@@ -60,6 +63,7 @@ class Counters:
         counters = cls()
         for model in models:
             counters.left_out.update({(model, reason): 0 for reason in LEFT_OUT})
+            counters.labels.update({(model, result): 0 for result in RESULTS})
             for role in ROLES:
                 counters.events[model, role] = counters.duplicate[model, role] = 0
         return counters

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Final, Protocol
 
-from events.codec import EventError, decode_inference
-from events.headers import FORWARDED, INFERENCE_TYPE, Headers, header, rejected_headers
+from events.codec import EventError, decode_inference, decode_labels
+from events.headers import FORWARDED, INFERENCE_TYPE, LABELS_TYPE, Headers, header, rejected_headers
 from events.inference import InferenceEvent
+from events.labels import LabelsEvent
 from events.partitions import partition_of
-from events.topics import REJECTED, TOPIC_OF_ROLE
+from events.topics import LABELS, REJECTED, TOPIC_OF_ROLE
 from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
+from exporter.windows.labelled import RESULTS
 from exporter.windows.models import Measured, ModelState
 from reference.profile import Profile
 
@@ -116,8 +118,7 @@ class Intake:
             if self._clock() >= deadline:
                 break
         for state in touched.values():
-            for reason, count in state.flush().items():
-                self.counters.left_out[state.measured.name, reason] += count
+            self._flush(state)
         return position + 1
 
     def leave_out(self, topic: str, partition: int, offset: int, why: str, *, repeated: bool) -> None:
@@ -127,13 +128,23 @@ class Intake:
         if not repeated:
             self._post(Message(REJECTED, None, b"", rejected_headers("unreadable", why, topic, partition, offset)))
 
+    def _flush(self, state: ModelState) -> None:
+        """Let what waits enter, and count what only shows then."""
+        counters, name = self.counters, state.measured.name
+        for reason, count in state.flush().items():
+            counters.left_out[name, reason] += count
+        found = state.labels.flush()
+        for counter, word in ((counters.events, "events"), (counters.duplicate, "duplicate")):
+            if word in found:
+                counter[name, "labels"] += found[word]
+        for result in RESULTS:
+            counters.labels[name, result] += found[result]
+
     def _take_one(self, record: Record, touched: dict[str, ModelState], repeated: bool) -> None:
         counters = self.counters
         counters.consumed[record.topic] += 1
         try:
-            event = decode_inference(record.value) if _OURS in record.headers else self._event(record)
-            if TOPIC_OF_ROLE[event.role] != record.topic:
-                raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
+            event = self._labels(record) if record.topic == LABELS else self._event(record)
             if event.model not in self.models:
                 raise _Refused("unknown_model", "the configuration names no such model")
             if self._partitions[event.model] != record.partition:
@@ -145,6 +156,10 @@ class Intake:
                 self._keep(record, refused.reason, str(refused))
             return
         state = self.owned[event.model]
+        if isinstance(event, LabelsEvent):
+            state.labels.take_labels(event)
+            touched[event.model] = state
+            return
         key = (event.model, event.role)
         if not state.take(event):
             counters.duplicate[key] += 1
@@ -154,13 +169,18 @@ class Intake:
         touched[event.model] = state
 
     def _event(self, record: Record) -> InferenceEvent:
-        """Of a message whose headers are not ours: without a type it may be an event, with another it is none."""
-        kind = header(list(record.headers), "ce_type")
-        if kind is not None and kind != INFERENCE_TYPE:
-            raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {INFERENCE_TYPE}")
-        return decode_inference(record.value)
+        if _OURS not in record.headers:
+            _check_type(record, INFERENCE_TYPE)
+        event = decode_inference(record.value)
+        if TOPIC_OF_ROLE[event.role] != record.topic:
+            raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
+        return event
 
-    def _forward(self, record: Record, event: InferenceEvent, repeated: bool) -> None:
+    def _labels(self, record: Record) -> LabelsEvent:
+        _check_type(record, LABELS_TYPE)
+        return decode_labels(record.value)
+
+    def _forward(self, record: Record, event: InferenceEvent | LabelsEvent, repeated: bool) -> None:
         """Send an event that another client's partitioner has put elsewhere to its model's partition, once."""
         partition = self._partitions[event.model]
         if header(list(record.headers), FORWARDED) is not None:
@@ -179,3 +199,10 @@ class Intake:
     def _post(self, message: Message) -> None:
         if not self._send(message):
             self.counters.unkept[message.topic] += 1
+
+
+def _check_type(record: Record, expected: str) -> None:
+    """A message without the header may be anybody's; one with another type is not what we read."""
+    kind = header(list(record.headers), "ce_type")
+    if kind is not None and kind != expected:
+        raise _Refused("event_type", f"ce_type is {kind[:100]}, this version reads {expected} from {record.topic}")

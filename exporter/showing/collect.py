@@ -13,6 +13,8 @@ from exporter.showing.drift import DriftFamilies
 from exporter.showing.early import warning_families
 from exporter.showing.exposition import Family, exposition
 from exporter.showing.holdings import QualityFamilies, window_families
+from exporter.showing.label_families import label_families
+from exporter.showing.pair_families import pair_families
 from exporter.showing.predicted import prediction_families
 from exporter.showing.references import reference_families
 from exporter.showing.texts import text_families
@@ -63,6 +65,8 @@ class Collector:
         yield from self._drift.of(owned)
         yield from window_families(owned, self._wall())
         yield from self._quality.of(owned)
+        yield from pair_families(owned)
+        yield from label_families(owned, self._intake.counters.labels)
         yield from warning_families(owned)
         yield from prediction_families(owned)
         yield from text_families(owned)

@@ -10,7 +10,9 @@ from exporter.reading.intake import Intake
 from exporter.showing.collect import Source
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
 from exporter.showing.holdings import windows_of
+from exporter.showing.label_families import labels_of
 from exporter.showing.moved import bin_shares, top_bins
+from exporter.showing.pair_families import pairs_of
 from exporter.showing.quality import ratios
 from exporter.showing.references import reference_of
 from exporter.windows.models import LEVELS, Measured, ModelState
@@ -48,6 +50,8 @@ class Witness:
             tenants_drifted=tuple(drifted_tenants(compared)),
             quality=tuple(_quality(state)),
             early_warning=tuple(_early_warning(state)),
+            pairs=pairs_of(state),
+            labels=labels_of(state),
             unknown_features=tuple(measured.columns.unknown),
         )
 

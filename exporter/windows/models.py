@@ -10,8 +10,11 @@ import numpy as np
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
+from exporter.windows.answers import entering
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
+from exporter.windows.labelled import Labelled
+from exporter.windows.pairs import Pairs
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
 from exporter.windows.text_patterns import TextPatterns
@@ -180,11 +183,15 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
+        self.pairs = Pairs(measured.size, measured.tenants)
+        self.labels: Final = Labelled(measured.model.labels, measured.size)
         self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
 
     def refer(self, measured: Measured) -> None:
         """Go over to another reference. Windows begin anew unless only its description differs; nothing may wait."""
         former, self.measured = self.measured, measured
+        if former.tenants != measured.tenants:  # there is room for fewer, or for more
+            self.pairs = Pairs(measured.size, measured.tenants)
         if former.reference_hash != measured.reference_hash:
             for state in self.roles.values():
                 state.refer(measured)
@@ -192,7 +199,13 @@ class ModelState:
 
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""
-        return self.roles[event.role].take(event)
+        if not self.roles[event.role].take(event):
+            return False
+        if event.outcome in _IN_WINDOWS:
+            key = entering(event)
+            self.pairs.take(event, key)
+            self.labels.take(event, key)
+        return True
 
     def flush(self) -> Counter[str]:
         """Move what waits into the windows of both roles; by reason, what became no series of its own."""

@@ -13,10 +13,8 @@ import numpy as np
 from events.inference import InferenceEvent, Instance
 from exporter.windows.window import Layout, Rows
 from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
-from reference.profile import PREDICTION, Profile
-
-CONFIDENCE: Final = "prediction.confidence"
-"""The name of the column that holds the greatest of a list of probabilities."""
+from reference.probabilities import greatest, likeliest
+from reference.profile import CONFIDENCE, PREDICTION, Profile
 
 MAX_FEATURES: Final = 1_000
 """Features beyond it, in the profile's order, have no column."""
@@ -139,9 +137,9 @@ class Columns:
         for position in self.predicted:
             found: list[Any] = values
             if self.names[position] == CONFIDENCE:
-                found = [_greatest(value) for value in values]
+                found = [greatest(value) for value in values]
             elif lists:
-                found = [_likeliest(value) for value in values]
+                found = [likeliest(value) for value in values]
             bins = self.bins[position]
             cells[:, position] = bins.cells(found, set(map(type, found)))
             cells[~asked, position] = absent_cell(bins.size)
@@ -166,15 +164,3 @@ def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]
         only = names[0]
         return lambda row: (row[only],)
     return itemgetter(*names) if names else lambda _: ()
-
-
-def _likeliest(value: Any) -> Any:
-    """Of a list of probabilities the position of the greatest, the first among equals; an empty one stays invalid."""
-    return value.index(max(value)) if type(value) is list and value else value
-
-
-def _greatest(value: Any) -> Any:
-    """Of a list of probabilities the greatest; anything else tells of no confidence, so that is missing."""
-    if type(value) is list:
-        return max(value) if value else value
-    return None

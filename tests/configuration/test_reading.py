@@ -303,8 +303,6 @@ def test_any_resolved_configuration_comes_back_as_it_went(document: dict[str, An
 WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
     "rollback": ("rollback: {dry_run: false}", "top"),
     "models[0].stable": ("stable: v1", "model"),
-    "models[0].pairs": ("pairs: {tolerance: 0.1}", "model"),
-    "models[0].labels": ("labels: {keep: 1}", "model"),
 }
 
 

@@ -10,7 +10,9 @@ import pytest
 from demo.drift import DEFAULT_FEATURE, Kind, check, drifted, expect, feature_psi, normal, numeric_psi, psi
 from demo.flights import CATEGORICAL, FEATURES, NUMERIC, Halves
 
-INJECTED = [("shift", name) for name in NUMERIC] + [("category", name) for name in CATEGORICAL]
+SCALED = [name for name in NUMERIC if name != "precip"]
+INJECTED = [("shift", name) for name in NUMERIC] + [("scale", name) for name in SCALED]
+INJECTED += [("category", name) for name in CATEGORICAL]
 
 
 def test_psi_agrees_with_a_case_worked_by_hand() -> None:
@@ -81,6 +83,30 @@ def test_injected_drift_moves_the_named_feature_alone(kind: Kind, feature: str, 
     assert sorted(expectation.left_alone) == sorted(set(FEATURES) - {feature})
 
 
+@pytest.mark.parametrize("feature", FEATURES)
+def test_a_feature_that_goes_missing_moves_no_psi(feature: str, halves: Halves) -> None:
+    """Half its values are gone, at random, so what is left looks as before."""
+    phase = drifted("missing", halves, seed=1, feature=feature)
+    expectation = expect(halves.training, phase)
+    assert expectation.missing == [feature]
+    assert expectation.left_alone == list(FEATURES)
+    gone = sum(row[feature] is None for row in phase.rows()) / len(phase)
+    assert gone > 0.49
+
+
+def test_a_feature_may_go_missing_altogether(halves: Halves) -> None:
+    """Then there is nothing left to compare."""
+    expectation = expect(halves.training, drifted("missing", halves, seed=1, feature="carrier", size=1.0))
+    assert expectation.psi["carrier"] == 0
+    assert expectation.missing == ["carrier"]
+
+
+def test_another_unit_multiplies_every_value(halves: Halves) -> None:
+    """Miles in kilometres; whole ones stay whole."""
+    plain, scaled = normal(halves, seed=2), drifted("scale", halves, seed=1, feature="distance")
+    assert scaled.columns["distance"].tolist() == np.round(plain.columns["distance"] * 1.609344).astype(int).tolist()
+
+
 def test_phases_are_shuffled_by_the_seed_alone(halves: Halves) -> None:
     """The same seed, the same requests in the same order."""
     first = drifted("category", halves, seed=3).rows()[:100]
@@ -98,12 +124,16 @@ def test_a_shift_keeps_what_is_missing_missing_and_whole_numbers_whole(halves: H
 @pytest.mark.parametrize(
     ("kind", "feature", "size", "message"),
     [
-        ("storm", None, None, "drift must be one of season, shift, category, none, got storm"),
+        ("storm", None, None, "drift must be one of season, shift, scale, category, missing, none, got storm"),
         ("shift", "carrier", None, "drift shift needs one of the features distance, temp, .*, got carrier"),
         ("shift", "wings", None, "drift shift needs one of the features distance, temp, .*, got wings"),
         ("category", "temp", None, "drift category needs one of the features hour, weekday, carrier, origin, got temp"),
-        ("season", "temp", None, "drift season takes no feature and no size; shift and category do"),
+        ("season", "temp", None, "drift season takes no feature and no size; shift, scale, category, missing do"),
         ("shift", None, math.nan, "size of drift shift must be a number of standard deviations, not 0, got nan"),
+        ("scale", "precip", None, "drift scale needs one of the features distance, temp, .*, got precip"),
+        ("scale", None, 1.0, "size of drift scale must be a factor above 0, not 1, got 1.0"),
+        ("missing", "wings", None, "drift missing needs one of the features hour, .*, got wings"),
+        ("missing", None, 0.1, "size of drift missing must be a share from 0.25, so that it shows, to 1, got 0.1"),
         ("category", None, 1.5, "size of drift category must be a share above 0 and at most 1, got 1.5"),
     ],
 )

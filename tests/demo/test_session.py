@@ -31,7 +31,7 @@ async def test_a_part_that_has_gone_is_told_in_one_line():
     async with aiohttp.ClientSession() as session:
         run = _Run(
             OPTIONS,
-            Phases([{}], [{}], expectation),
+            Phases(([{}], [True]), ([{}], [True]), expectation),
             Observed("none", expectation, 1000),
             addresses,
             session,

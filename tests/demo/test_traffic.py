@@ -25,13 +25,15 @@ class Recorder:
         self.hold.set()
         self.status = 200
         self.close = False
+        self.names = True
         self.url = ""
 
     async def predict(self, request: web.Request) -> web.Response:
         """Keep the row, wait while held, answer."""
         self.rows.append(await request.json())
         await self.hold.wait()
-        answer = web.json_response({"prediction": 0.5}, status=self.status)
+        headers = {"X-Shadowdrift-Id": f"id-{self.rows[-1].get('row')}"} if self.names else {}
+        answer = web.json_response({"prediction": 0.5}, status=self.status, headers=headers)
         if self.close:
             answer.force_close()
         return answer
@@ -67,6 +69,25 @@ async def test_rows_are_sent_in_their_order_and_in_a_loop(server: Recorder) -> N
     assert (traffic.counts.failed, traffic.counts.outstanding) == (0, 0)
     median, high = traffic.latency(0.5, 0.99, last=5)
     assert 0 < median <= high < 5
+
+
+async def test_the_truth_about_a_row_is_learnt_with_its_answers_id(server: Recorder) -> None:
+    """So that labels can be sent later; only what was answered well, and has an id, has one."""
+    learnt: list[tuple[str, bool]] = []
+    rows = [{"row": 0}, {"row": 1}, {"row": 2}]
+    traffic = Traffic(
+        server.url, rows, [True, False, True], learn=lambda *told: learnt.append(told), rate=2000, connections=1
+    )
+    await traffic.start()
+    await until(lambda: len(learnt) >= 6)
+    server.status = 500
+    await until(lambda: traffic.counts.answered["5xx"] > 0)
+    server.status, server.names = 200, False
+    seen = traffic.counts.answered["2xx"]
+    await until(lambda: traffic.counts.answered["2xx"] > seen + 3)
+    await traffic.stop()
+    assert learnt[:4] == [("id-0", True), ("id-1", False), ("id-2", True), ("id-0", True)]
+    assert len(learnt) <= seen + 1
 
 
 async def test_the_rate_is_kept(server: Recorder) -> None:

@@ -8,9 +8,8 @@ import pytest
 
 from exporter.windows.models import ModelState, measured_models
 from exporter.windows.predictions import MAX_CLASSES, MAX_VERSIONS, Predictions
-from exporter.windows.rows import CONFIDENCE
 from reference.columns import column_of
-from reference.profile import Binning, Profile
+from reference.profile import CONFIDENCE, Binning, Profile
 from tests.exporter.making import event, model
 
 CLASSES = column_of(["yes"] * 60 + ["no"] * 40, Binning())
@@ -70,7 +69,7 @@ def cells(prediction, outcome="ok"):
     """The bins that a list of probabilities falls into: of the class and of the confidence."""
     confidence = column_of(np.linspace(0.5, 1.0, 1_000).tolist(), Binning())
     classes = column_of([0, 1, 2] * 100, Binning())
-    reference = Profile(1, 300, Binning(), {CONFIDENCE: confidence, "amount": SCORES}, classes)
+    reference = Profile(1, 300, Binning(), {"amount": SCORES}, classes, confidence=confidence)
     (measured,) = measured_models([model()], [reference])
     of = ModelState(measured)
     of.take(event({"amount": 0.5, CONFIDENCE: 0.5}, prediction=prediction, outcome=outcome))
