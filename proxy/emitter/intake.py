@@ -9,6 +9,7 @@ from configuration import Configuration, Schema
 from events.codec import encode
 from events.headers import InferenceHeaders
 from events.inference import ROLES, InferenceEvent, Role
+from logs.lines import told
 from privacy.keys import Keys
 from proxy.checked import BODY, FeatureSchema
 from proxy.counters import Counters
@@ -165,8 +166,8 @@ class Intake:
             try:
                 if not source.take(captured):
                     source.queue.lose(1, self._loss_reason())
-            except Exception:  # one event must not end its worker's stream
-                _log.exception("an exchange could not be made an event")
+            except Exception as error:  # one event must not end its worker's stream
+                _log.error("an exchange could not be made an event", extra={"fields": told(error)})
                 source.queue.lose(1, "unencodable")
         for source in touched:
             source.queue.show()

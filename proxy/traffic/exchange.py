@@ -6,11 +6,13 @@ does may come in any order, and each has to know how far the others are.
 
 from __future__ import annotations
 
+import logging
 from time import monotonic, time
 from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
+from logs.lines import told
 from proxy.http.answer import AnswerHead
 from proxy.http.headers import CHUNKED, Headers, may_trail
 from proxy.http.request import RequestHead
@@ -31,6 +33,8 @@ two bytes would take twenty times what is counted for it."""
 
 MERGED_BYTES: Final = 2048
 """How far: what is put together is copied each time."""
+
+_log = logging.getLogger("shadowdrift.worker")
 
 _TO_WEBSOCKET: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
@@ -466,7 +470,7 @@ class Exchange:
         try:
             self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
         except Exception as error:
-            self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
+            _log.error("a clone could not be made", extra={"fields": told(error)})
 
     # The end.
 
