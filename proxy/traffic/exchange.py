@@ -6,7 +6,6 @@ does may come in any order, and each has to know how far the others are.
 
 from __future__ import annotations
 
-import logging
 from time import monotonic, time
 from typing import Final, Protocol
 
@@ -33,8 +32,6 @@ two bytes would take twenty times what is counted for it."""
 
 MERGED_BYTES: Final = 2048
 """How far: what is put together is copied each time."""
-
-_log = logging.getLogger("shadowdrift.worker")
 
 _TO_WEBSOCKET: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
@@ -470,7 +467,7 @@ class Exchange:
         try:
             self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
         except Exception as error:
-            _log.error("a clone could not be made", extra={"fields": told(error)})
+            self._plane.loop.call_exception_handler({"message": "a clone could not be made", **told(error)})
 
     # The end.
 
