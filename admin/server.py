@@ -28,15 +28,20 @@ class AdminServer:
         token_file: str | None = None,
         open_without_token: Collection[str] = ("health",),
         routes: Iterable[web.RouteDef] = (),
+        max_body_bytes: int = 1024 * 1024,
+        unauthorised: Callable[[web.BaseRequest], None] = lambda _: None,
     ) -> None:
-        """`routes` are the part's own, behind the token unless `open_without_token` names their first segment."""
+        """`routes` are the part's own, behind the token unless `open_without_token` names their first segment;
+        `unauthorised` is told of each request that lacks it.
+        """
         self._metrics = metrics
         self._waits_for = waits_for
         self._token = _read_token(token_file)
         self._open = {"/-/healthy", "/-/ready"} if "health" in open_without_token else set()
         self._open |= {"/metrics"} if "metrics" in open_without_token else set()
+        self._unauthorised = unauthorised
         self._open_folders = tuple(f"/{name}/" for name in open_without_token if name not in {"health", "metrics"})
-        self._app = web.Application(middlewares=[self._guard])
+        self._app = web.Application(middlewares=[self._guard], client_max_size=max_body_bytes)
         self._app.router.add_get("/-/healthy", self._healthy)
         self._app.router.add_get("/-/ready", self._ready)
         self._app.router.add_get("/metrics", self._exposition)
@@ -64,6 +69,7 @@ class AdminServer:
         if self._token is not None and not (request.path in self._open or request.path.startswith(self._open_folders)):
             given = request.headers.get("Authorization", "")
             if not hmac.compare_digest(given.encode("utf-8", "replace"), b"Bearer " + self._token):
+                self._unauthorised(request)
                 return web.json_response({"error": "a bearer token is needed"}, status=401)
         return await handler(request)
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from configuration import load
-from configuration.ahead import slips, without_effect
+from configuration.ahead import slips
 from configuration.files import check_files
 from configuration.option import parser
 from privacy.keys import load as load_key
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     check_files(configuration)
     if configuration.proxy.key_file is not None:
         load_key(Path(configuration.proxy.key_file), "proxy.key_file")
-    for line in (*slips(configuration), *without_effect(configuration)):
+    for line in slips(configuration):
         sys.stdout.write(f"{options.config}: note: {line}\n")
     models = ", ".join(model.name for model in configuration.models)
     sys.stdout.write(f"{options.config}: ok (models: {models})\n")

@@ -11,10 +11,11 @@ from typing import Final
 from lifecycle.refusal import REFUSED, Refusal
 
 COMMANDS: Final = {
-    "up": ("up.command", "proxy, exporter and, where asked for, a development broker as one process tree"),
+    "up": ("up.command", "proxy, exporter, rollback and, where asked for, a development broker as one process tree"),
     "demo": ("demo.command", "the whole on real flights of 2013, with drift"),
     "proxy": ("proxy.command", "the proxy in front of the models"),
     "exporter": ("exporter.command", "the exporter that measures drift"),
+    "rollback": ("rollback.command", "what moves traffic, by alerts and by people's commands"),
     "explain": ("proxy.emitter.explain", "show what would be extracted from an exchange, and what is hidden of it"),
     "profile": ("reference.command", "make a reference profile out of training data or events, or show one"),
     "exchanges": ("cli.exchanges", "print recorded exchanges from Kafka, production beside shadow"),

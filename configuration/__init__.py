@@ -6,6 +6,7 @@ A leaf: `sections`, `model` and `target` hold the settings and their defaults, `
 from configuration.model import Capture, Drift, Inference, Mirror, Model, Tenant, Window
 from configuration.privacy import Bucket, FieldSchema, Privacy, Schema, Texts
 from configuration.reading import convert_resolved, load, resolved_document
+from configuration.rollback import Rollback
 from configuration.sections import Configuration, Exporter, Kafka, Limits, Proxy
 from configuration.target import Breaker, Fallback, Target, TargetTls
 
@@ -25,6 +26,7 @@ __all__ = [
     "Model",
     "Privacy",
     "Proxy",
+    "Rollback",
     "Schema",
     "Target",
     "TargetTls",

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from configuration.model import Model
+from configuration.rollback import Rollback
 from configuration.schemas import with_schemas
 from configuration.sections import Configuration, Kafka
 from configuration.shown import cut, one_line, shown
@@ -135,6 +136,15 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
             mirror=msgspec.structs.replace(mirror, credentials=within(mirror.credentials, "value_file")),
         )
 
+    def rollback(section: Rollback) -> Rollback:
+        return msgspec.structs.replace(
+            within(section, "token_file", "prometheus_token_file"),
+            nginx=within(section.nginx, "directory"),
+            webhook=within(section.webhook, "body_file", "token_file", "ca_file"),
+            grafana=within(section.grafana, "token_file"),
+            slack=within(section.slack, "webhook_file"),
+        )
+
     kafka = configuration.kafka
     if isinstance(kafka, Kafka):
         tls, sasl = within(kafka.tls, *_TLS_FILES), within(kafka.sasl, "password_file")
@@ -145,6 +155,7 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
         state_dir=absolute(configuration.state_dir),
         proxy=within(configuration.proxy, "token_file", "key_file"),
         exporter=within(configuration.exporter, "token_file"),
+        rollback=rollback(configuration.rollback),
         models=tuple(model(section) for section in configuration.models),
     )
 

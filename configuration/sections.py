@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from configuration.model import Model
+from configuration.rollback import MODEL, Rollback
 from configuration.rules import Section, address, between, guarded
 from configuration.target import Tls
 from configuration.units import Duration, Size
@@ -83,18 +84,6 @@ class Exporter(Section, frozen=True):
         guarded("listen", self.listen, self.token_file)
 
 
-class Rollback(Section, frozen=True):
-    """The part that moves traffic."""
-
-    listen: str = "127.0.0.1:9109"
-    token_file: str | None = None
-    dry_run: bool = True
-    on_feature_drift: Literal["corroborated", "alone"] = "corroborated"
-
-    def __post_init__(self) -> None:
-        guarded("listen", self.listen, self.token_file)
-
-
 class Configuration(Section, frozen=True):
     """The whole file. Paths in it are relative to the directory it lies in."""
 
@@ -113,3 +102,15 @@ class Configuration(Section, frozen=True):
             twice = {value for value in values if values.count(value) > 1}
             if twice:
                 raise ValueError(f"models must differ in {field}, got {min(twice)!r} twice")
+        if len(self.models) > 1:
+            self._one_place_for_each_model()
+
+    def _one_place_for_each_model(self) -> None:
+        """Where several models are served, what says who serves one of them must not be another's too."""
+        rollback = self.rollback
+        for field, value in (
+            ("ssm.parameter", rollback.ssm and rollback.ssm.parameter),
+            ("nginx.directory", rollback.nginx and rollback.nginx.directory),
+        ):
+            if value and MODEL not in value:
+                raise ValueError(f"rollback.{field} must hold {MODEL}, since there are several models, got {value!r}")

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -25,7 +23,7 @@ from events.partitions import partition_of
 from events.topics import TOPIC_OF_ROLE, TopicsError, partitions
 from lifecycle.refusal import Refusal
 from reference.draft import CHUNK_ROWS, Draft
-from reference.profile import PREDICTION
+from reference.instances import row_of
 
 LATE_SECONDS: Final = 600.0
 """How far beyond the range's end is read on: what waited on a proxy's disk stands behind younger events."""
@@ -145,14 +143,7 @@ def _rows_of(value: bytes | None, wanted: TopicRange, seen: set[str], key_ids: s
     seen.add(event.id)
     if event.key_id is not None:
         key_ids.add(event.key_id)
-    for instance in event.instances:
-        row = dict(instance.features)
-        if instance.prediction is not msgspec.UNSET:
-            row[PREDICTION] = instance.prediction
-        for name in instance.invalid:
-            if row.get(name, name) is None:
-                row[name] = math.nan  # what JSON could not carry
-        yield row
+    yield from map(row_of, event.instances)
 
 
 def _shown(time: float) -> str:

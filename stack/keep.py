@@ -1,4 +1,4 @@
-"""Remove from an environment what shadowdrift[demo] does not need: the lock holds the developers' tools as well.
+"""Remove from an environment what shadowdrift[demo,ssm] does not need: the lock holds the developers' tools as well.
 
 The lock pins every extra in one list, which is what keeps it one list; so the image installs all of it, verified by
 hash, and then drops the rest: `python keep.py`, in the environment.
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, distribution, distributions
 
 from pip._vendor.packaging.requirements import Requirement
 
-ROOT = ("shadowdrift", frozenset({"demo"}))
+ROOT = ("shadowdrift", frozenset({"demo", "ssm"}))
 
 
 def needed() -> set[str]:

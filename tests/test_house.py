@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"admin", "configuration", "events", "evidence", "lifecycle", "logs", "privacy", "reference"}
+LEAVES = {"active", "admin", "configuration", "events", "evidence", "lifecycle", "logs", "privacy", "reference"}
 MAY_IMPORT: dict[str, set[str]] = {
+    "active": set(),
     "events": set(),
     "evidence": set(),
     "lifecycle": set(),
@@ -18,11 +19,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reference": {"configuration", "events", "lifecycle", "privacy"},
     "proxy": LEAVES,
     "exporter": LEAVES,
+    "rollback": LEAVES,
     "up": LEAVES,
     "demo": LEAVES | {"up"},
     "cli": LEAVES,
     "grafana": set(),
-    "bench": LEAVES | {"cli", "demo", "exporter", "proxy", "up"},
+    "bench": LEAVES | {"cli", "demo", "exporter", "proxy", "rollback", "up"},
 }
 
 
@@ -65,6 +67,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "reading": {"windows"},
         "showing": {"reading", "statistics", "windows"},
     },
+    "rollback": {"actions": set()},
 }
 """What stands before a room: it may import that, what lies in its package's own folder, and the leaves."""
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from configuration import Configuration, load
-from configuration.ahead import without_effect
 from configuration.option import DEFAULT_FILE, parser
 from configuration.reading import convert
 from lifecycle.process import run
@@ -21,7 +20,7 @@ from up.tree import Tree
 
 def main(arguments: list[str]) -> int:
     """Run every part until SIGTERM or Ctrl-C."""
-    made = parser("up", "Run proxy, exporter and, with `kafka: embedded`, a development broker as one process tree.")
+    made = parser("up", "Run proxy, exporter, rollback and, with `kafka: embedded`, a broker as one process tree.")
     made.add_argument("--production", metavar="URL", help="the model that serves; needs no configuration file")
     made.add_argument("--shadow", metavar="URL", help="the model that gets the clones, beside --production")
     made.add_argument("--reference", metavar="FILE", help="the reference profile, beside --production")
@@ -66,7 +65,7 @@ def _from_options(options: Namespace) -> Configuration:
 
 
 def _notices(configuration: Configuration) -> list[str]:
-    lines = without_effect(configuration)
+    lines = []
     if configuration.kafka == "embedded":
         lines.append("the embedded broker keeps about 5 MiB a partition, in memory: it is for development")
     for index, model in enumerate(configuration.models):
@@ -85,7 +84,9 @@ async def _up(configuration: Configuration, stop: asyncio.Event) -> None:
         addresses = tree.addresses
         sys.stderr.write(
             f"shadowdrift: serves at {addresses['proxy']}; metrics at {addresses['admin']}/metrics and "
-            f"{addresses['exporter']}/metrics; Kafka at {addresses['kafka']}; Ctrl-C stops it\n"
+            f"{addresses['exporter']}/metrics; Kafka at {addresses['kafka']}; "
+            + (f"rollback at {addresses['rollback']}; " if "rollback" in addresses else "")
+            + "Ctrl-C stops it\n"
         )
         ended = asyncio.create_task(tree.until_one_ends())
         stopping = asyncio.create_task(stop.wait())

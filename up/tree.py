@@ -1,4 +1,4 @@
-"""The process tree of `shadowdrift up`: the development broker if it is asked for, the exporter, the proxy."""
+"""The process tree of `shadowdrift up`: the development broker if it is asked for, exporter, proxy, rollback."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ STOP_SECONDS: Final = 5.0
 """What a part may take to end, beyond the proxy's own drain."""
 
 
+def decides(configuration: Configuration) -> bool:
+    """Whether there is something for a rollback to do: a stable version to go to, or a section of its own."""
+    settings = configuration.rollback
+    return settings != type(settings)() or any(model.stable is not None for model in configuration.models)
+
+
 class Tree:
     """Started in the order in which the parts need one another, stopped in the order of the data's way."""
 
@@ -27,7 +33,7 @@ class Tree:
         self._directory = Path(tempfile.mkdtemp(prefix="shadowdrift-"))
         self._children: list[Child] = []
         self.addresses: dict[str, str] = {}
-        """Where each part listens: `proxy`, `admin`, `exporter`, and `kafka`."""
+        """Where each part listens: `proxy`, `admin`, `exporter`, `kafka`, and `rollback` where there is one."""
 
     async def start(self) -> None:
         """Start every part and wait until it listens. Raises `Refusal`; `stop` is due then too."""
@@ -38,14 +44,28 @@ class Tree:
             configuration = msgspec.structs.replace(configuration, kafka=kafka)
         assert configuration.kafka != "embedded"
         self.addresses["kafka"] = configuration.kafka.bootstrap_servers
-        file = self._directory / "resolved.yaml"
-        file.touch(mode=0o600)
-        file.write_text(resolved_document(configuration))
         # The exporter first: it has begun to join its group when the first event is written.
         for part in ("exporter", "proxy"):
-            child = await self._child(part, "cli.main", part, "--config", str(file))
-            announced: dict[str, Any] = await child.ready()
-            self.addresses |= announced
+            await self._part(part, configuration)
+        if decides(configuration):
+            await self._part("rollback", self._with_neighbours(configuration))
+
+    async def _part(self, part: str, configuration: Configuration) -> None:
+        file = self._directory / f"{part}.yaml"
+        file.touch(mode=0o600)
+        file.write_text(resolved_document(configuration))
+        child = await self._child(part, "cli.main", part, "--config", str(file))
+        announced: dict[str, Any] = await child.ready()
+        self.addresses |= announced
+
+    def _with_neighbours(self, configuration: Configuration) -> Configuration:
+        """The rollback asks the parts of this tree, wherever they listen, unless it is told whom to ask."""
+        settings = configuration.rollback
+        if settings.exporters == type(settings)().exporters:
+            settings = msgspec.structs.replace(settings, exporters=(self.addresses["exporter"],))
+        if not settings.proxies:
+            settings = msgspec.structs.replace(settings, proxies=(self.addresses["admin"],))
+        return msgspec.structs.replace(configuration, rollback=settings)
 
     async def _child(self, name: str, module: str, *arguments: str) -> Child:
         child = await Child.start(name, module, arguments, output=self._output)

@@ -144,7 +144,13 @@ class Intake:
         counters = self.counters
         counters.consumed[record.topic] += 1
         try:
-            event = self._labels(record) if record.topic == LABELS else self._event(record)
+            event: InferenceEvent | LabelsEvent
+            if record.topic == LABELS:
+                event = self._labels(record)
+            else:
+                event = decode_inference(record.value) if _OURS in record.headers else self._event(record)
+                if TOPIC_OF_ROLE[event.role] != record.topic:
+                    raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
             if event.model not in self.models:
                 raise _Refused("unknown_model", "the configuration names no such model")
             if self._partitions[event.model] != record.partition:
@@ -169,12 +175,9 @@ class Intake:
         touched[event.model] = state
 
     def _event(self, record: Record) -> InferenceEvent:
-        if _OURS not in record.headers:
-            _check_type(record, INFERENCE_TYPE)
-        event = decode_inference(record.value)
-        if TOPIC_OF_ROLE[event.role] != record.topic:
-            raise _Refused("wrong_topic", f"an event of role {event.role} does not belong to {record.topic}")
-        return event
+        """Of a message whose headers are not ours: without a type it may be an event, with another it is none."""
+        _check_type(record, INFERENCE_TYPE)
+        return decode_inference(record.value)
 
     def _labels(self, record: Record) -> LabelsEvent:
         _check_type(record, LABELS_TYPE)

@@ -17,9 +17,9 @@ def reference_of(intake: Intake, measured: Measured) -> document.Reference:
     """
     profile = measured.profile
     if profile is None:
-        return document.Reference(source="none", state="none")
+        return document.Reference(source="warmup", state="collecting")
     return document.Reference(
-        source="profile",
+        source=measured.source,
         state=_state(intake, measured),
         hash=profile.hash,
         rows=profile.rows,
@@ -37,10 +37,12 @@ def reference_families(intake: Intake) -> Iterator[Family]:
     """The families of the configured models."""
     info: list[Sample] = []
     thresholds: list[Sample] = []
-    for measured in intake.models.values():
-        named = ("model", measured.name)
-        reference = reference_of(intake, measured)
-        if reference.state != "none":
+    for name, measured in intake.models.items():
+        named = ("model", name)
+        if name in intake.owned:
+            measured = intake.owned[name].measured
+        if measured.source == "profile" or name in intake.owned:  # of a warm-up, only its owner knows
+            reference = reference_of(intake, measured)
             labels = (("source", reference.source), ("hash", reference.hash or ""), ("state", reference.state))
             info.append(((named, *labels), 1))
         for tenant, levels in measured.thresholds.items():

@@ -42,6 +42,7 @@ class EarlyWarning:
         self._limit = limit(columns)
         self._sums = np.zeros(columns, np.int64)
         self._seen = np.zeros(columns, np.int64)
+        self._across = np.arange(columns)
         # And one more row, for what is no instance.
         self._ring = np.full((_RING + 1, columns), _NONE, np.int16)
         self._counts = np.zeros(self._total + 1, np.int64)
@@ -92,10 +93,10 @@ class EarlyWarning:
         history = np.concatenate((self._counts[None], change))
         history.cumsum(axis=0, out=history)
         steps = self._steps(places, first, history)
-        row = np.arange(len(bins))[:, None]
+        row = np.arange(len(bins)).reshape(-1, BLOCK, 1)
         steps[(row < begun) | (row >= begun + counted)] = 0
-        sums = steps.cumsum(axis=0, out=steps)
-        self._sums = np.minimum(self._sums + sums[-1] - np.minimum(self._sums + sums.min(axis=0), 0), _MOST)
+        last, lowest = _walk(steps)
+        self._sums = np.minimum(self._sums + last - np.minimum(self._sums + lowest, 0), _MOST)
         self._remember(bins, first, begun + counted)
         complete = np.repeat((begun + counted) // BLOCK, self._sizes)
         self._counts[:-1] = history[complete, np.arange(self._total)]
@@ -105,22 +106,22 @@ class EarlyWarning:
         """Each column's valid bins without gaps, from the start of its open block, and how many of them are new."""
         valid = cells < 2 * self._narrow
         usual = np.where(cells < self._narrow, cells, cells - self._narrow)
-        ranks = valid.cumsum(axis=0)
-        counted: NDArray[np.int64] = ranks[-1].copy()
+        counted = valid.sum(axis=0)
         rows = -(-int((begun + counted).max()) // BLOCK) * BLOCK
+        places = begun + np.arange(len(cells))[:, None]
+        odd = np.flatnonzero(counted < len(cells))
         # What is in no bin goes to a row behind the last.
-        ranks += begun - 1
-        ranks[~valid] = rows
+        places[:, odd] = np.where(valid[:, odd], begun[odd] + valid[:, odd].cumsum(axis=0) - 1, rows)
         bins = np.full((rows + 1, len(self._sizes)), _NONE, np.int16)
         open_block = np.where(np.arange(BLOCK)[:, None] < begun, self._from_ring(self._seen - begun, BLOCK), _NONE)
         bins[:BLOCK] = open_block[: len(bins)]
-        np.put_along_axis(bins, ranks, usual, axis=0)
+        bins.ravel()[places * len(begun) + self._across] = usual
         return bins[:rows], counted
 
     def _steps(
         self, places: NDArray[np.int64], first: NDArray[np.int64], history: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """What each instance adds to S, in units."""
+        """What each instance adds to S, in units: blocks by BLOCK by F."""
         blocks = places.reshape(-1, BLOCK, len(first))
         block = np.arange(len(blocks))[:, None, None]
         counts = history.ravel()[blocks + block * (self._total + 1)]
@@ -128,19 +129,20 @@ class EarlyWarning:
         steps = log_ratio(counts, before, self._proportions[blocks])
         steps -= self._allowance
         steps *= _UNIT
-        return np.rint(steps, out=steps).astype(np.int64).reshape(places.shape)
+        return np.rint(steps, out=steps).astype(np.int64)
 
     def _remember(self, bins: Cells, first: NDArray[np.int64], filled: NDArray[np.int64]) -> None:
         """Keep the last instances, `filled` of `bins` from their first block on."""
-        start = np.maximum(filled - _RING, 0)
-        row = start + np.arange(min(_RING, len(bins)))[:, None]
-        told = row < filled
-        slots = np.where(told, (first + row) % _RING, _RING)
-        np.put_along_axis(self._ring, slots, np.take_along_axis(bins, np.minimum(row, len(bins) - 1), axis=0), axis=0)
+        row = np.maximum(filled - _RING, 0) + np.arange(min(_RING, len(bins)))[:, None]
+        slots = np.where(row < filled, (first + row) % _RING, _RING)
+        kept = bins.ravel()[np.minimum(row, len(bins) - 1) * len(first) + self._across]
+        self._ring.ravel()[slots * len(first) + self._across] = kept
 
     def _from_ring(self, first: NDArray[np.int64], rows: int) -> Cells:
         """So many instances of each column, from the given one on; no bin where there was none."""
-        return np.take_along_axis(self._ring, (first + np.arange(rows)[:, None]) % _RING, axis=0)
+        slots = (first + np.arange(rows)[:, None]) % _RING
+        found: Cells = self._ring.ravel()[slots * len(first) + self._across]
+        return found
 
     def _counted(self, places: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
         """The counts of each so many rows in all columns' bins, and a 0 for what is in none."""
@@ -155,3 +157,12 @@ class EarlyWarning:
         places: NDArray[np.int64] = bins + self._starts
         places[bins < 0] = self._total
         return places
+
+
+def _walk(steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each column's sum of all steps ends, and its lowest; `steps` (blocks by BLOCK by F) is used up."""
+    for row in range(1, BLOCK):
+        steps[:, row] += steps[:, row - 1]
+    ends = steps[:, -1].cumsum(axis=0)
+    lowest = ends - steps[:, -1] + steps.min(axis=1)
+    return ends[-1], lowest.min(axis=0)

@@ -10,7 +10,7 @@ models' answers being of the versions that answer now (`runs`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -20,7 +20,6 @@ from events.inference import InferenceEvent, Role
 from events.labels import LabelsEvent
 from exporter.windows.answers import identity, packed, unpacked
 from exporter.windows.remembered import Entry, Remembered
-from exporter.windows.runs import Run
 from exporter.windows.scores import Measures, Scores, score
 from reference.profile import Column
 
@@ -33,9 +32,8 @@ _Source = Literal["production", "shadow", "labels"]
 class Answers:
     """One role's answers that may still get a label."""
 
-    def __init__(self, keep: int, size: int, entries: int | None) -> None:
+    def __init__(self, keep: int, entries: int | None) -> None:
         self.memory: Final = Remembered(keep, entries)
-        self.run: Final = Run(size)
         self.begun = 0
         """How many instances came before the version that answers now."""
 
@@ -49,8 +47,8 @@ class Labelled:
         self.revision = 0
         """Another number after each change."""
         self._answers: Final[dict[Role, Answers]] = {
-            "production": Answers(settings.keep, size, entries),
-            "shadow": Answers(settings.keep, size, entries),
+            "production": Answers(settings.keep, entries),
+            "shadow": Answers(settings.keep, entries),
         }
         self._labels: Final = Remembered(settings.keep, entries)
         self._settled: Final = bytearray(settings.keep)
@@ -58,37 +56,27 @@ class Labelled:
         self._scores: Final = Scores(size)
         self._source: _Source = "labels"
         self._waiting: list[tuple[bytes, int, bytes]] = []
-        """What came from `_source` and has not been looked up: key, number of its last instance, what was said.
-
-        One topic's messages wait together, so that nothing else changes before they are looked up.
-        """
+        """What came from `_source` and has not been looked up: key, number of its last instance, what was said."""
         self._counts: Counter[str] = Counter()
 
-    def take(self, event: InferenceEvent, key: bytes | None) -> None:
-        """Take an answer that did not come before, with what `answers.entering` says of it; `None` does not enter."""
-        if not event.instances:
-            return
+    def restart(self, role: Role) -> None:
+        """Another version answers in this role from now on; labels of the former one's answers join and say nothing."""
+        self._look_up()
+        self._answers[role].begun = self._answers[role].memory.total
+        self._scores.restart()
         self.revision += 1
-        if event.role != self._source:
-            self._look_up()
-            self._source = event.role
-        answers = self._answers[event.role]
-        if not answers.run.goes_on(event.version, len(event.instances), enters=key is not None):
-            answers.begun = answers.memory.total
-            self._look_up()
-            self._scores.restart()
-        if key is not None:
-            said = packed([instance.prediction for instance in event.instances])
-            last = answers.memory.add(key, len(event.instances), said)
-            if self._labels.total:
-                self._waiting.append((key, last, said))
+
+    def take(self, event: InferenceEvent, key: bytes) -> None:
+        """Take an answer that enters, of at least one instance; `key` is the identity of its id."""
+        self._from(event.role)
+        said = packed([instance.prediction for instance in event.instances])
+        last = self._answers[event.role].memory.add(key, len(event.instances), said)
+        if self._labels.total:
+            self._waiting.append((key, last, said))
 
     def take_labels(self, event: LabelsEvent) -> None:
         """Take a label event; whether it came before is told by `flush`."""
-        self.revision += 1
-        if self._source != "labels":
-            self._look_up()
-            self._source = "labels"
+        self._from("labels")
         self._waiting.append((identity(event.id), 0, packed(event.labels)))
 
     def flush(self) -> Counter[str]:
@@ -104,27 +92,35 @@ class Labelled:
         """Both models against the truth; see `Scores.measures`."""
         return self._scores.measures(column)
 
-    def kept(self) -> dict[str, dict[str, Any]]:
-        """What survives a restart, in named parts; nothing may wait. Parts named `<source>.<number>` never change."""
-        parts = {f"{source}.{name}": part for source, memory in self._memories() for name, part in memory.kept()}
-        roles = {role: [*answers.run.kept(), answers.begun] for role, answers in self._answers.items()}
-        settled = np.packbits(np.frombuffer(self._settled, np.uint8)).tobytes()
-        return {"now": {"scores": self._scores.kept(), "roles": roles, "settled": settled}, **parts}
+    def kept(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """What survives a restart, nothing may wait: what is small, and named parts.
 
-    def restore(self, kept: dict[str, dict[str, Any]]) -> None:
+        Parts named `<source>.<number>` never change, and are the same objects each time.
+        """
+        parts = {f"{source}.{name}": part for source, memory in self._memories() for name, part in memory.kept()}
+        begun = {role: answers.begun for role, answers in self._answers.items()}
+        settled = np.packbits(np.frombuffer(self._settled, np.uint8)).tobytes()
+        return {"scores": self._scores.kept(), "begun": begun, "settled": settled}, parts
+
+    def restore(self, kept: dict[str, Any], parts: Mapping[str, dict[str, Any]]) -> None:
         """Go on from what `kept` gave. Raises ValueError for anything else, also where another `keep` was set."""
-        now = kept["now"]
-        settled = np.unpackbits(np.frombuffer(now["settled"], np.uint8))
+        settled = np.unpackbits(np.frombuffer(kept["settled"], np.uint8))
         if (len(self._settled) + 7) // 8 * 8 != len(settled):
             raise ValueError("labels of another labels.keep are kept")
         for source, memory in self._memories():
             prefix = f"{source}."
-            memory.restore({name[len(prefix) :]: part for name, part in kept.items() if name.startswith(prefix)})
-        self._scores.restore(now["scores"])
+            memory.restore({name[len(prefix) :]: part for name, part in parts.items() if name.startswith(prefix)})
+        self._scores.restore(kept["scores"])
         self._settled[:] = settled[: len(self._settled)].tobytes()
         for role, answers in self._answers.items():
-            version, others, answers.begun = now["roles"][role]
-            answers.run.restore([version, others])
+            answers.begun = kept["begun"][role]
+
+    def _from(self, source: _Source) -> None:
+        """What waits came from one topic, so that nothing else changes before it is looked up."""
+        if self._source != source:
+            self._look_up()
+            self._source = source
+        self.revision += 1
 
     def _memories(self) -> Iterator[tuple[str, Remembered]]:
         for role, answers in self._answers.items():

@@ -10,20 +10,22 @@ import numpy as np
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
-from exporter.windows.answers import entering
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
-from exporter.windows.labelled import Labelled
 from exporter.windows.pairs import Pairs
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
+from exporter.windows.shadowed import Shadowed
 from exporter.windows.text_patterns import TextPatterns
+from exporter.windows.warmup import Recent, WarmUp, decoded, encoded
 from exporter.windows.window import Rows, Window
 from reference.profile import Column, Profile
 
 Level = Literal["moderate", "large", "severe"]
 LEVELS: Final[tuple[Level, ...]] = ("moderate", "large", "severe")
 """In the order in which they rise."""
+
+Source = Literal["profile", "warmup"]
 
 ALL: Final = "_all"
 """The tenant that stands for the whole model."""
@@ -42,8 +44,10 @@ _REMEMBERED: Final = 4
 class Measured:
     """One model as the configuration and its reference describe it. Another reference makes another one of these."""
 
-    def __init__(self, model: Model, profile: Profile | None) -> None:
+    def __init__(self, model: Model, profile: Profile | None, source: Source = "profile") -> None:
+        """`source` tells where the reference is from, or will be."""
         self.model: Final = model
+        self.source: Final[Source] = "warmup" if profile is None else source
         self.name: Final = model.name
         self.profile: Final = profile
         self.reference_hash: Final = "" if profile is None else profile.hash
@@ -61,6 +65,10 @@ class Measured:
             tenant: self._levels(tenant) for tenant in self.tenants
         }
         """By tenant the PSI from which on a level begins."""
+
+    def window_of(self, tenant: str) -> str:
+        """The name under which a tenant's instances have their window."""
+        return tenant if tenant in self.named else OTHER
 
     def _levels(self, tenant: str) -> dict[Level, float]:
         drift = self.model.drift
@@ -92,13 +100,35 @@ class RoleState:
 
     def refer(self, measured: Measured) -> None:
         """Begin the windows anew with the columns of another reference; the ids seen stay. Nothing may wait."""
-        former, self._measured = self.windows, measured
+        former, predicted = self.windows, self._measured.prediction
+        self._measured = measured
         self.windows = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
         for tenant, window in self.windows.items():
             if tenant in former:  # whoever keeps what was worked out of the former one must see a change
                 window.revision = former[tenant].revision + 1
-        self.predictions = Predictions(measured.prediction)
         self.patterns.refer(measured.profile)
+        if predicted is not None:  # else they have been counted by their own type, and go on like that
+            self.predictions = Predictions(measured.prediction)
+
+    def pass_again(self, events: Sequence[InferenceEvent]) -> None:
+        """Let events enter the windows that did so before, under a reference that has been made since."""
+        self._admit(events, [event_key(event.id) for event in events])
+
+    def hold_back(self, count: int) -> tuple[list[InferenceEvent], list[int]]:
+        """Let only so many of those that wait enter at the next `flush`; the rest, for `give_back`."""
+        rest = self._waiting[count:], self._keys[count:]
+        del self._waiting[count:], self._keys[count:]
+        return rest
+
+    def give_back(self, rest: tuple[list[InferenceEvent], list[int]]) -> None:
+        """Let those wait again that were held back."""
+        self._waiting += rest[0]
+        self._keys += rest[1]
+
+    @property
+    def waiting(self) -> Sequence[InferenceEvent]:
+        """Those that the next `flush` lets enter."""
+        return self._waiting
 
     def take(self, event: InferenceEvent) -> bool:
         """Let an event wait for `flush`, if its outcome enters windows; False, and nothing else, if it came before."""
@@ -114,14 +144,18 @@ class RoleState:
         """Move what waits into the windows; what has entered that of the whole model."""
         events, keys = self._waiting, self._keys
         self._waiting, self._keys = [], []
+        entered = self._admit(events, keys)
+        self.predictions.take(events, self.left_out)
+        self.patterns.take(events)
+        return entered
+
+    def _admit(self, events: Sequence[InferenceEvent], keys: Sequence[int]) -> Entered:
         rows = self._measured.columns.rows(events, keys, self.left_out)
         if not len(rows.times):
             return Entered(rows, ())
         lengths = [len(event.instances) for event in events]
         entered = self._enter(ALL, rows, [event.version for event in events], lengths)
         self._share_out(rows, events, lengths)
-        self.patterns.take(events)
-        self.predictions.take(events, self.left_out)
         return entered
 
     def kept(self) -> dict[str, Any]:
@@ -142,7 +176,7 @@ class RoleState:
         if len(self.windows) > 1:
             for position, event in enumerate(events):
                 if event.tenant is not None:
-                    name = event.tenant if event.tenant in self._measured.named else OTHER
+                    name = self._measured.window_of(event.tenant)
                     if event.tenant in self._measured.beyond:
                         self.left_out["tenants"] += lengths[position]
                     by_tenant.setdefault(name, []).append(position)
@@ -183,33 +217,62 @@ class ModelState:
     def __init__(self, measured: Measured) -> None:
         self.measured = measured
         self.roles: Final[dict[Role, RoleState]] = {role: RoleState(measured) for role in ROLES}
-        self.pairs = Pairs(measured.size, measured.tenants)
-        self.labels: Final = Labelled(measured.model.labels, measured.size)
+        self.shadowed: Final = Shadowed(measured.size, measured.tenants, measured.model.labels)
+        self.labels: Final = self.shadowed.labels
         self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
+        self.warm_up = None if measured.profile is not None else WarmUp(measured.size, measured.model.drift)
+        """What is remembered of production while there is no reference, and of the shadow; None once there is one."""
+        self.recent = None if self.warm_up is None else Recent(measured.size, measured.window_of)
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs of both roles' answers."""
+        return self.shadowed.pairs
 
     def refer(self, measured: Measured) -> None:
         """Go over to another reference. Windows begin anew unless only its description differs; nothing may wait."""
         former, self.measured = self.measured, measured
         if former.tenants != measured.tenants:  # there is room for fewer, or for more
-            self.pairs = Pairs(measured.size, measured.tenants)
+            self.shadowed.tell_apart(measured.tenants)
         if former.reference_hash != measured.reference_hash:
             for state in self.roles.values():
                 state.refer(measured)
             self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
+
+    def reference_kept(self) -> dict[str, Any]:
+        """What survives a restart of a reference that was made of the traffic, or is to be; nothing of a profile's.
+
+        For `restore_reference`, which comes before all else: windows have its columns.
+        """
+        if self.measured.source == "profile":
+            return {}
+        if self.warm_up is not None:
+            return {"warm_up": self.warm_up.kept()}
+        return {} if self.measured.profile is None else {"profile": encoded(self.measured.profile)}
+
+    def restore_reference(self, kept: dict[str, Any]) -> None:
+        """Go on from what `reference_kept` gave. Raises ValueError for anything else."""
+        if self.warm_up is None:
+            return
+        if "profile" in kept:
+            self.refer(Measured(self.measured.model, decoded(kept["profile"]), "warmup"))
+            self.warm_up = self.recent = None
+        elif "warm_up" in kept:
+            self.warm_up.restore(kept["warm_up"])
 
     def take(self, event: InferenceEvent) -> bool:
         """Take an event of this model; False, and nothing else, if it came before."""
         if not self.roles[event.role].take(event):
             return False
         if event.outcome in _IN_WINDOWS:
-            key = entering(event)
-            self.pairs.take(event, key)
-            self.labels.take(event, key)
+            self.shadowed.take(event)
         return True
 
     def flush(self) -> Counter[str]:
         """Move what waits into the windows of both roles; by reason, what became no series of its own."""
         left_out: Counter[str] = Counter()
+        if self.warm_up is not None and self.recent is not None:
+            left_out = self._warm(self.warm_up, self.recent)
         for role, state in self.roles.items():
             entered = state.flush()
             if role == "production":
@@ -218,6 +281,26 @@ class ModelState:
                 self.early_warning.add(entered.rows.cells.astype(np.int16, copy=False))
             left_out.update(state.left_out)
             state.left_out.clear()
+        return left_out
+
+    def _warm(self, warm_up: WarmUp, recent: Recent) -> Counter[str]:
+        """Remember what waits; when it is enough for a reference, go over to that with what waits behind it."""
+        recent.take(self.roles["shadow"].waiting)
+        production = self.roles["production"]
+        taken = warm_up.take(production.waiting)
+        if not warm_up.complete:
+            return Counter()
+        profile = warm_up.profile()
+        if profile is None:
+            warm_up.restart()
+            return Counter()
+        behind = production.hold_back(taken)
+        self.warm_up = self.recent = None
+        left_out = self.flush()  # they have been answered, whatever they are measured by
+        self.refer(Measured(self.measured.model, profile, "warmup"))
+        production.pass_again(list(warm_up.events()))
+        self.roles["shadow"].pass_again(list(recent.events()))
+        production.give_back(behind)
         return left_out
 
 

@@ -18,9 +18,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from events.inference import InferenceEvent
+from events.inference import InferenceEvent, Role
 from exporter.windows.answers import NUMBER, fingerprint, hashed, said
-from exporter.windows.runs import Run
 
 Numbers: TypeAlias = NDArray[np.int64]
 
@@ -156,31 +155,19 @@ class Pairs:
         self._mismatches: Final = np.zeros(size, np.uint8)
         """Beside production's instances: the tenant, the number of the shadow's instance, whether features differ."""
         self._cells: Final[tuple[Any, ...]] = (self._tenant_of.data, self._partners.data, self._mismatches.data)
-        self._runs: Final = {"production": Run(size), "shadow": Run(size)}
 
-    @property
-    def production_version(self) -> str | None:
-        """The version whose sampled answers are in the ring."""
-        return self._runs["production"].version
+    def restart(self, role: Role) -> None:
+        """Another version of this role answers from now on."""
+        (self._production if role == "production" else self._shadow).restart()
+        self.revision += 1
 
-    @property
-    def shadow_version(self) -> str | None:
-        """The version whose answers are in the shadow's ring."""
-        return self._runs["shadow"].version
-
-    def take(self, event: InferenceEvent, key: bytes | None) -> None:
-        """Take an answer that did not come before, with what `answers.entering` says of it; `None` does not enter."""
-        if not event.instances:
-            return
+    def take(self, event: InferenceEvent, key: bytes) -> None:
+        """Take an answer that enters, of at least one instance; `key` is the identity of its id."""
         production = event.role == "production"
         ours, theirs = (self._production, self._shadow) if production else (self._shadow, self._production)
         if key in ours.requests:  # it came before, longer ago than duplicates are remembered
             return
-        if not self._runs[event.role].goes_on(event.version, len(event.instances), enters=key is not None):
-            ours.restart()
         self.revision += 1
-        if key is None:
-            return
         request = ours.add(key, event)
         if production:
             self._seat(request, event.tenant)
@@ -213,7 +200,6 @@ class Pairs:
             "mismatches": self._mismatches.tobytes(),
             "tenant_of": self._tenant_of.tobytes(),
             "tenants": list(self._tenants),
-            "runs": [self._runs["production"].kept(), self._runs["shadow"].kept()],
         }
 
     def restore(self, kept: dict[str, Any]) -> None:
@@ -223,8 +209,6 @@ class Pairs:
         _set(self._partners, kept["partners"])
         _set(self._mismatches, kept["mismatches"])
         _set(self._tenant_of, kept["tenant_of"])
-        for run, before in zip(self._runs.values(), kept["runs"], strict=True):
-            run.restore(before)
         places = [self._place(tenant) for tenant in kept["tenants"]]
         self._tenant_of[:] = np.array([*places, _NOBODY], np.int32)[self._tenant_of]
 

@@ -14,32 +14,33 @@ class Run:
     def __init__(self, size: int) -> None:
         self.version: str | None = None
         """None before the first, and after a switch to a version of which nothing enters."""
+        self.others = 0
+        """Instances that other versions have answered since it last did."""
         self._size = size
-        self._others = 0
 
     def goes_on(self, version: str, instances: int, *, enters: bool) -> bool:
         """Whether the version that was stays in place when this many instances were answered by `version`."""
         if version == self.version:
-            self._others = 0
+            self.others = 0
             return True
         former = self.version
         if enters:
-            self.version, self._others = version, 0
+            self.version, self.others = version, 0
             return former is None
         if former is not None:
-            self._others += instances
-            if self._others >= self._size:
-                self.version, self._others = None, 0
+            self.others += instances
+            if self.others >= self._size:
+                self.version, self.others = None, 0
                 return False
         return True
 
     def kept(self) -> list[str | int | None]:
         """What survives a restart."""
-        return [self.version, self._others]
+        return [self.version, self.others]
 
     def restore(self, kept: list[str | int | None]) -> None:
         """Go on from what `kept` gave. Raises ValueError for anything else."""
         version, others = kept
         if not (version is None or isinstance(version, str)) or not isinstance(others, int):
             raise ValueError("a version and a number of instances are kept")
-        self.version, self._others = version, others
+        self.version, self.others = version, others

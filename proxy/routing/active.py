@@ -6,42 +6,19 @@ import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
+from active import file as active_file
+from active.file import ActiveFile, Mode
 from configuration import Model
 from configuration.shown import cut, one_line
-
-FILE: Final = Path("active") / "active.json"
-"""Below `state_dir`; in a directory of its own, so that it can be replaced where the directory is mounted."""
 
 _TOLERANCE: Final = 0.001
 """How far from 1 the weights may add up: 0.333 three times is meant to be a whole."""
 
 _log = logging.getLogger("shadowdrift.proxy")
-
-Mode = Literal["serve", "paused"]
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """What the file says of one model."""
-
-    weights: dict[str, float]
-    config_production: str
-    mode: Mode = "serve"
-    reason: str = ""
-    by: str = ""
-    at: str = ""
-    generation: int = 0
-
-
-class ActiveFile(msgspec.Struct, frozen=True):
-    """The whole file; an entry is read when its model's turn comes, so that a mistake in it is that model's alone."""
-
-    format: Literal[1]
-    models: dict[str, msgspec.Raw]
 
 
 @dataclass(frozen=True)
@@ -98,7 +75,7 @@ class Active:
     def look(self, content: bytes | None) -> dict[str, Order]:
         """The wishes of a new content (None: no file) that move traffic, by model; the others are settled."""
         try:
-            file = None if content is None else msgspec.json.decode(content, type=ActiveFile)
+            file: ActiveFile | None = None if content is None else active_file.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             for name in self.models:
                 self.refuse(name, f"the file cannot be read: {one_line(str(error))}")
@@ -134,7 +111,7 @@ class Active:
             self._say(model, "the active file does not name the model" if there else "there is no active file")
             return _of_configuration(model)
         try:
-            entry = msgspec.json.decode(raw, type=Entry)
+            entry = active_file.entry(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return f"its entry cannot be read: {one_line(str(error))}"
         if entry.config_production != model.production:

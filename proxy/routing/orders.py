@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from active.file import FILE
 from configuration import Configuration
 from lifecycle.refusal import Refusal
-from proxy.routing.active import FILE, Active
+from proxy.routing.active import Active
 from proxy.routing.active_file import ActiveFileWatch
 from proxy.routing.probe import Probes
 

@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a mode that is a number": (model("mirror: {mode: 3}"), "models[0].mirror.mode must be a text, got 3"),
     "an after that is none": (model("mirror: {after: lunch}"), "models[0].mirror.after must be success or request, got 'lunch'"),
     "a binning that is none": (model("drift: {binning: kmeans}"), "models[0].drift.binning must be equal_width or quantile, got 'kmeans'"),
-    "an endpoint that is none": (top("exporter: {open: [metrics, all]}"), "exporter.open[1] must be metrics or health, got 'all'"),
+    "an endpoint that is none": (top("exporter: {open: [metrics, all]}"), "exporter.open[1] must be metrics or health or evidence, got 'all'"),
     "a level that is none": (model("tenant: {allow: [a], thresholds: {a: {big: 1}}}"), "models[0].tenant.thresholds.a must have as keys moderate or large or severe, got 'big'"),
     "a rollback's word": (top("rollback: {on_feature_drift: never}"), "rollback.on_feature_drift must be corroborated or alone, got 'never'"),
     "a kafka that is a word": (kafka("embeded"), "kafka must be embedded or a mapping, got 'embeded'"),

@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import msgspec.inspect as inspect
 import pytest
+from prometheus_client.core import Metric
 
 from cli.main import COMMANDS
 from configuration import Configuration
-from configuration.ahead import without_effect
-from configuration.model import Model
 from configuration.rules import Section
-from configuration.target import Target
 from configuration.units import Duration, Size
 from events.obstacles import Obstacle
 from exporter.showing.collect import Collector
 from proxy.layout import FAMILIES
+from rollback.counters import RollbackMetrics
+from rollback.journal import Latch, Memory
 from tests.exporter.making import Desk, model
 
 ROOT = Path(__file__).parents[2]
@@ -131,21 +131,9 @@ def test_no_setting_is_documented_that_is_none() -> None:
     assert set(rows("configuration.md")) - set(SETTINGS) == set()
 
 
-def test_what_is_marked_later_is_what_check_calls_without_effect() -> None:
-    """The page and the notes of `shadowdrift check` name the same settings."""
-    marked = {path for path, (_, meaning) in rows("configuration.md").items() if meaning.startswith("*later*")}
-    for path in marked:
-        noted = path.startswith("rollback") or re.fullmatch(
-            r"models\[\]\.stable",
-            path,
-        )
-        assert noted, path
-    ahead = Configuration(
-        kafka="embedded",
-        models=(Model(name="m", targets={"v1": Target("http://m:1")}, production="v1", stable="v1"),),
-    )
-    assert without_effect(ahead) == ["models[0].stable has no effect in this version"]
-    assert "models[].stable" in marked
+def test_no_setting_waits_for_a_later_version() -> None:
+    """All that can be set has its effect."""
+    assert not [path for path, (_, meaning) in rows("configuration.md").items() if "*later*" in meaning]
 
 
 def exporter_families() -> dict[str, tuple[str, set[str]]]:
@@ -177,8 +165,25 @@ def test_every_metric_of_the_exporter_is_documented() -> None:
         assert labels <= set(found[name][1].split(", ")), name
 
 
+def rollback_families() -> dict[str, Metric]:
+    """The rollback's, with a sample of each."""
+    metrics = RollbackMetrics({"m": Memory(latch=Latch(0.0, "", "v1"), switched_at=0.0)}, ("nginx",), dry_run=True)
+    metrics.noticed("slack", "sent")
+    return {family.name + ("_total" if family.type == "counter" else ""): family for family in metrics.collect()}
+
+
+def test_every_metric_of_the_rollback_is_documented() -> None:
+    """With its kind and its labels."""
+    found = rows("metrics.md", "The rollback's")
+    for name, family in rollback_families().items():
+        kind, labels, _ = found[name]
+        assert kind.removesuffix(" 1") == family.type, name
+        assert {label for label in labels.split(", ") if label} == set(family.samples[0].labels), name
+
+
 def test_no_metric_is_documented_that_is_none() -> None:
-    """Neither the proxy's nor the exporter's."""
+    """Of no part."""
+    assert set(rows("metrics.md", "The rollback's")) == set(rollback_families())
     shown = {family.name for family in FAMILIES.values() if family.kind != "internal"} | OF_THE_EXPOSITION
     assert set(rows("metrics.md", "The proxy's")) == shown
     assert set(rows("metrics.md", "The exporter's")) == set(exporter_families())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from events.inference import InferenceEvent, Instance
 from events.labels import LabelsEvent
-from exporter.windows.answers import entering
+from exporter.windows.shadowed import Shadowed
 
 VERSIONS = ("v1", "v2", "v3")
 NUMBERS = st.floats(0, 1)
@@ -85,10 +85,12 @@ def logs(draw: st.DrawFn, requests: int = 14, batches: bool = True, predictions:
     return Logs(production, shadow, labels, *orders)
 
 
-def enter(where: Any, each: Any) -> None:
-    """Hand an answer of a model's log to its pairs or its labels, as the model's state does; a label is none."""
-    if isinstance(each, InferenceEvent) and each.outcome in ("ok", "log_only"):
-        where.take(each, entering(each))
+def enter(shadowed: Shadowed, each: Any) -> None:
+    """Hand on a message as the model's state does."""
+    if isinstance(each, LabelsEvent):
+        shadowed.labels.take_labels(each)
+    elif each.outcome in ("ok", "log_only"):
+        shadowed.take(each)
 
 
 def through_bytes(kept: Any) -> Any:

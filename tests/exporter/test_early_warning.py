@@ -3,6 +3,7 @@
 import doctest
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from exporter.statistics import sequential
 from exporter.windows.early_warning import EarlyWarning
+from exporter.windows.models import ModelState, measured_models
 from exporter.windows.window import Layout
 from reference.binning import absent_cell, invalid_cell, missing_cell
+from tests.exporter.making import event, model, profile
 
 SIZES = (12, 4, 1)
 REFERENCE = (
@@ -136,6 +139,56 @@ def test_nothing_to_look_at_is_defined():
     none.add(np.empty((5, 0), np.int16))
     assert none.ratios().tolist() == []
     none.restore(none.kept())
+
+
+def fraud():
+    """The state of a model with a feature of either kind and a prediction."""
+    (measured,) = measured_models([model()], [profile()])
+    return ModelState(measured)
+
+
+def drifting(rows, seed):
+    """Events of production whose amount has moved; half way, for a while, from another version."""
+    chance = np.random.default_rng(seed)
+    amounts, scores = chance.normal(1.5, 1, rows), chance.random(rows) ** 3
+    versions = ["v1" if rows // 2 <= row < rows // 2 + 20 else "v2" for row in range(rows)]
+    return [
+        event({"amount": amount, "country": "DE"}, prediction=score, version=version)
+        for amount, score, version in zip(amounts.tolist(), scores.tolist(), versions, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("slice_", [1, 7, 250, 400])
+def test_events_of_a_model_reach_it_however_they_are_sliced(slice_):
+    """Features go on over a switch of versions, the prediction begins anew."""
+    events = drifting(400, 3)
+    whole, sliced, since = fraud(), fraud(), fraud()
+    for one in events:
+        whole.take(one)
+    whole.flush()
+    for number, one in enumerate(events):
+        sliced.take(one)
+        if number % slice_ == 0:
+            sliced.flush()
+    sliced.flush()
+    for one in events[220:]:
+        since.take(one)
+    since.flush()
+    assert sliced.early_warning.kept() == whole.early_warning.kept()
+    amount, country, prediction = whole.early_warning.ratios()
+    assert amount > 1
+    assert country > 1
+    assert prediction == since.early_warning.ratios()[2] > 0
+
+
+def test_the_shadow_and_what_was_never_answered_do_not_reach_it():
+    """It looks at what production has served."""
+    state = fraud()
+    for one in drifting(400, 4):
+        state.take(msgspec.structs.replace(one, role="shadow"))
+        state.take(msgspec.structs.replace(one, outcome="error", id=f"error-{one.id}"))
+    state.flush()
+    assert state.early_warning.ratios().tolist() == [0.0] * 3
 
 
 def test_the_examples_in_the_docstrings_hold():

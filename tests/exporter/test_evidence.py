@@ -123,7 +123,7 @@ def test_a_model_without_a_reference_has_windows_and_no_comparison() -> None:
     desk = Desk(profiles=[None])
     desk.take(record(event({"amount": 1.0})))
     evidence = found(desk)
-    assert evidence.reference.source == "none"
+    assert (evidence.reference.source, evidence.reference.state) == ("warmup", "collecting")
     assert evidence.comparisons == ()
     assert evidence.window("production") is not None
 

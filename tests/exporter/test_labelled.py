@@ -11,8 +11,8 @@ from configuration.model import Labels
 from events.labels import LabelsEvent
 from exporter.showing.label_families import labels_of
 from exporter.statistics.intervals import mcnemar
-from exporter.windows.labelled import Labelled
 from exporter.windows.scores import Scores, score
+from exporter.windows.shadowed import Shadowed
 from tests.exporter.logs_of_three import enter, identity_of, logs, through_bytes
 from tests.exporter.making import event
 from tests.exporter.test_pairs import ROW, answer, state_of
@@ -26,13 +26,13 @@ def label(key, *values):
 def told(labelled, *events):
     """Take label events; what became of them."""
     for each in events:
-        labelled.take_labels(each)
-    return dict(labelled.flush())
+        labelled.labels.take_labels(each)
+    return dict(labelled.labels.flush())
 
 
 def memory(keep=1000, size=100, entries=None):
-    """Labels alone, without windows."""
-    return Labelled(Labels(keep), size, entries)
+    """Pairs and labels without windows."""
+    return Shadowed(size, ("_all",), Labels(keep), entries)
 
 
 def both(labelled, key, ours=0.5, theirs=0.5, **fields):
@@ -46,7 +46,7 @@ def test_a_label_joins_the_answers_of_its_request():
     labelled = memory()
     both(labelled, "a")
     assert told(labelled, label("a", 1)) == {"events": 1, "joined": 1}
-    assert labelled.measures(None).labelled == 1
+    assert labelled.labels.measures(None).labelled == 1
 
 
 @pytest.mark.parametrize("first", ["production", "shadow"])
@@ -55,9 +55,9 @@ def test_a_label_that_comes_before_its_pair_waits(first):
     labelled, roles = memory(), {"production": "shadow", "shadow": "production"}
     assert told(labelled, label("a", 1)) == {"events": 1, "waiting": 1}
     enter(labelled, event(ROW, id="a", role=first, sampled=True))
-    assert labelled.flush() == {}
+    assert labelled.labels.flush() == {}
     enter(labelled, event(ROW, id="a", role=roles[first], sampled=True))
-    assert labelled.flush() == {"joined": 1}
+    assert labelled.labels.flush() == {"joined": 1}
 
 
 def test_the_same_label_again_is_a_duplicate_and_another_one_is_ambiguous():
@@ -68,7 +68,7 @@ def test_the_same_label_again_is_a_duplicate_and_another_one_is_ambiguous():
         "events": 2, "joined": 1, "duplicate": 1, "ambiguous": 1,
     }  # fmt: skip
     assert told(labelled, label("a", True), label("a", None)) == {"events": 1, "duplicate": 1, "ambiguous": 1}
-    found = labelled.measures(None)
+    found = labelled.labels.measures(None)
     assert (found.labelled, found.production.accuracy, found.shadow.accuracy) == (1, 1.0, 0.0)
 
 
@@ -79,11 +79,11 @@ def test_labels_that_are_not_as_many_as_the_instances_are_ambiguous():
     assert told(labelled, label("a", 1, 0)) == {"events": 1, "ambiguous": 1}
     assert told(labelled, label("b"))["waiting"] == 1
     both(labelled, "b")
-    assert labelled.flush() == {"ambiguous": 1}
+    assert labelled.labels.flush() == {"ambiguous": 1}
     enter(labelled, event(ROW, ROW, id="c", sampled=True))
     enter(labelled, event(ROW, id="c", role="shadow"))
     assert told(labelled, label("c", 1)) == {"events": 1, "ambiguous": 1}
-    assert labelled.measures(None).labelled == 0
+    assert labelled.labels.measures(None).labelled == 0
 
 
 def test_an_unknown_truth_of_one_instance_leaves_the_others():
@@ -92,7 +92,7 @@ def test_an_unknown_truth_of_one_instance_leaves_the_others():
     for role in ("production", "shadow"):
         enter(labelled, event(ROW, ROW, ROW, id="a", role=role, sampled=True, prediction=1))
     assert told(labelled, label("a", 1, None, 0))["joined"] == 1
-    assert labelled.measures(None).labelled == 2
+    assert labelled.labels.measures(None).labelled == 2
 
 
 @pytest.mark.parametrize("entries", [2, 7, 4096])
@@ -113,7 +113,7 @@ def test_labels_wait_in_a_memory_of_the_same_size():
     told(labelled, *(label(f"{number}", 1) for number in range(30)))
     for number in range(30):
         both(labelled, f"{number}")
-    assert labelled.flush() == {"joined": 20}
+    assert labelled.labels.flush() == {"joined": 20}
 
 
 def test_nothing_is_remembered_where_nothing_is_to_be_kept():
@@ -131,7 +131,7 @@ def test_what_was_joined_stays_when_its_answers_have_gone():
     told(labelled, label("a", 1))
     for number in range(100):
         both(labelled, f"{number}")
-    assert labelled.measures(None).labelled == 1
+    assert labelled.labels.measures(None).labelled == 1
 
 
 def test_measures_are_over_the_last_labels_in_their_own_order():
@@ -142,8 +142,8 @@ def test_measures_are_over_the_last_labels_in_their_own_order():
         both(labelled, f"{number}", number, number)
         told(labelled, label(f"{number}", 0))
     both(labelled, "first", 1000, 1000)
-    labelled.flush()
-    found = labelled.measures(None)
+    labelled.labels.flush()
+    found = labelled.labels.measures(None)
     assert (found.labelled, found.production.absolute_error) == (10, np.mean(range(2, 12)))
 
 
@@ -154,14 +154,14 @@ def test_measures_start_again_at_a_switch_of_either_version():
     both(labelled, "b")
     told(labelled, label("a", 1))
     enter(labelled, event(ROW, id="c", sampled=True, version="v3"))
-    assert labelled.measures(None).labelled == 0
+    assert labelled.labels.measures(None).labelled == 0
     assert told(labelled, label("b", 1)) == {"events": 1, "joined": 1}
-    assert labelled.measures(None).labelled == 0
+    assert labelled.labels.measures(None).labelled == 0
     enter(labelled, event(ROW, id="c", role="shadow", version="v1"))
     assert told(labelled, label("c", 1))["joined"] == 1
-    assert labelled.measures(None).labelled == 1
+    assert labelled.labels.measures(None).labelled == 1
     enter(labelled, event(ROW, id="d", role="shadow", version="v4"))
-    assert labelled.measures(None).labelled == 0
+    assert labelled.labels.measures(None).labelled == 0
 
 
 SCORES = {
@@ -257,32 +257,39 @@ def test_the_evidence_tells_of_both_models_and_of_mcnemar():
 PREDICTIONS = st.sampled_from((0.25, 0.75, 1, 0, True, "x", "y", None))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(logs(predictions=PREDICTIONS), st.integers(1, 9), st.sampled_from((2, 5, 4096)))
 def test_labels_are_a_function_of_the_three_logs(made, size, entries):
     """Any interleaving and any cut gives the same measures, and joins the same labels."""
     found = []
     for order in (made.order, made.other_order):
         labelled, counts = memory(size=size, entries=entries), {}
-        made.read(order, taking(labelled), lambda: add(counts, labelled.flush()))  # noqa: B023
-        found.append((labelled.measures(None), labelled._scores.kept(), counts.get("joined"), counts.get("duplicate")))
+        made.read(order, taking(labelled), lambda: add(counts, labelled.labels.flush()))  # noqa: B023
+        found.append(
+            (
+                labelled.labels.measures(None),
+                labelled.labels._scores.kept(),
+                counts.get("joined"),
+                counts.get("duplicate"),
+            )
+        )
     assert found[0] == found[1]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(logs(predictions=PREDICTIONS), st.integers(1, 9), st.integers(0, 12), st.sampled_from((2, 5, 4096)))
 def test_where_the_reading_is_cut_changes_nothing(made, size, keep, entries):
     """Also where memories overflow: message by message is as good as all of a topic at once."""
     whole, parts, counts = memory(keep, size, entries), memory(keep, size, entries), [{}, {}]
-    made.read(made.order, taking(whole), lambda: add(counts[0], whole.flush()))
+    made.read(made.order, taking(whole), lambda: add(counts[0], whole.labels.flush()))
     singly = [(topic, True) for topic, _ in made.order]
-    made.read(singly, taking(parts), lambda: add(counts[1], parts.flush()))
-    assert whole.measures(None) == parts.measures(None)
+    made.read(singly, taking(parts), lambda: add(counts[1], parts.labels.flush()))
+    assert whole.labels.measures(None) == parts.labels.measures(None)
     assert counts[0] == counts[1]
     assert whole.kept() == parts.kept()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     logs(predictions=PREDICTIONS), st.integers(1, 9), st.integers(0, 12), st.sampled_from((2, 5, 4096)), st.integers(0)
 )
@@ -292,24 +299,25 @@ def test_labels_that_were_restored_go_on_as_if_nothing_had_been(made, size, keep
     counts, flushes = [{}, {}], []
 
     def flush():
-        add(counts[0], whole.flush())
-        add(counts[1], parts[-1].flush())
+        add(counts[0], whole.labels.flush())
+        add(counts[1], parts[-1].labels.flush())
         flushes.append(None)
         if len(flushes) == 1 + at % 30:
             kept, again = parts[-1].kept(), parts[-1].kept()
-            assert all(kept[name] is again[name] for name in kept if name.rpartition(".")[2].isdigit())
+            sealed = [name for name in kept["parts"] if name.rpartition(".")[2].isdigit()]
+            assert all(kept["parts"][name] is again["parts"][name] for name in sealed)
             parts.append(memory(keep, size, entries))
             parts[-1].restore(through_bytes(kept))
 
     made.read(made.order, lambda each: (taking(whole)(each), taking(parts[-1])(each)), flush)
-    assert whole.measures(None) == parts[-1].measures(None)
+    assert whole.labels.measures(None) == parts[-1].labels.measures(None)
     assert counts[0] == counts[1]
     assert through_bytes(whole.kept()) == through_bytes(parts[-1].kept())
 
 
-def taking(labelled):
+def taking(shadowed):
     """Answers and labels to where they belong."""
-    return lambda each: labelled.take_labels(each) if isinstance(each, LabelsEvent) else enter(labelled, each)
+    return lambda each: enter(shadowed, each)
 
 
 def add(counts, more):
@@ -326,7 +334,7 @@ def test_labels_of_another_memory_are_refused():
     for number in range(20):
         both(full, f"{number}")
     kept = full.kept()
-    del kept["production.5"]
+    del kept["parts"]["production.5"]
     with pytest.raises(ValueError, match="not there"):
         memory(keep=1000, entries=5).restore(kept)
 
@@ -338,9 +346,9 @@ def test_what_is_remembered_is_bounded_in_bytes_too():
     for number in range(0, 12_000, 2):
         enter(labelled, event(ROW, id=identity_of(number), sampled=True, prediction=certain))
         if number == 1_000:
-            before = dict(labelled._answers["production"].memory.find([]))
+            before = dict(labelled.labels._answers["production"].memory.find([]))
     assert before == {}
-    held = sum(len(chunk.kept["said"]) for chunk in labelled._answers["production"].memory._sealed)
+    held = sum(len(chunk.kept["said"]) for chunk in labelled.labels._answers["production"].memory._sealed)
     assert held <= 32 * 2**20 + 64 * 1_000
 
 
@@ -349,9 +357,9 @@ def test_a_long_name_of_a_class_is_kept_short_and_compared_all_the_same():
     labelled = memory()
     both(labelled, "a", "x" * 10_000, "y" * 10_000)
     told(labelled, label("a", "x" * 10_000))
-    found = labelled.measures(None)
+    found = labelled.labels.measures(None)
     assert (found.production.accuracy, found.shadow.accuracy) == (1.0, 0.0)
-    assert sum(len(part.get("said", b"")) for part in labelled.kept().values()) < 200
+    assert sum(len(part.get("said", b"")) for part in labelled.kept()["parts"].values()) < 200
 
 
 def test_a_number_that_no_float_holds_says_nothing():
@@ -360,5 +368,5 @@ def test_a_number_that_no_float_holds_says_nothing():
     both(labelled, "a", 10**400, 0.5)
     both(labelled, "b", 0.5, 0.5)
     told(labelled, label("a", 1), label("b", 10**400))
-    assert labelled.measures(None).labelled == 0
+    assert labelled.labels.measures(None).labelled == 0
     assert math.isfinite(score(float(2**53), 1).value)

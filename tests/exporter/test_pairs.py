@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configuration.model import Labels
 from events.inference import Instance
 from exporter.showing.agreement import agreement
 from exporter.windows.answers import fingerprint, identity, said
 from exporter.windows.models import ModelState, measured_models
-from exporter.windows.pairs import Pairs
+from exporter.windows.shadowed import Shadowed
 from reference.columns import column_of
 from reference.profile import Binning, Profile
 from tests.exporter.logs_of_three import enter, logs, through_bytes
@@ -201,7 +202,7 @@ def test_pairs_start_again_at_a_switch_of_either_version():
         answer(state, number, 0.5, 0.5)
     state.take(event(ROW, id="x", sampled=True, version="v3"))
     assert (agreement(state).pairs, agreement(state).sampled) == (0, 1)
-    assert state.pairs.production_version == "v3"
+    assert state.shadowed.version("production") == "v3"
     state.take(event(ROW, id="x", role="shadow", version="v1"))
     assert agreement(state).pairs == 1
     state.take(event(ROW, id="y", role="shadow", version="v4"))
@@ -221,7 +222,7 @@ def test_a_version_that_is_not_cloned_ends_the_pairs_when_it_has_taken_over():
     for _ in range(10):
         state.take(event(ROW, version="v1"))
     assert (agreement(state).pairs, agreement(state).sampled) == (0, 0)
-    assert state.pairs.production_version is None
+    assert state.shadowed.version("production") is None
 
 
 def test_an_id_that_comes_again_later_than_duplicates_are_told_counts_once():
@@ -232,6 +233,11 @@ def test_an_id_that_comes_again_later_than_duplicates_are_told_counts_once():
         state.take(event(ROW))
     state.take(event(ROW, id="r1", sampled=True))
     assert agreement(state).sampled == 1
+
+
+def shadowed_of(size, *tenants):
+    """Pairs and labels without windows."""
+    return Shadowed(size, ("_all", *(tenants or ("acme",))), Labels(0))
 
 
 def by_definition(log, size, enters):
@@ -253,29 +259,29 @@ def by_definition(log, size, enters):
     return {(key, index, count): one for key, index, count, one in ring[-size:]}, len(ring[-size:])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(logs(), st.integers(1, 12))
 def test_pairs_are_a_function_of_the_two_logs(made, size):
     """Any interleaving gives those of the definition, with their features' mismatches."""
     for order in (made.order, made.other_order):
-        pairs = Pairs(size, ("_all", "acme"))
+        pairs = shadowed_of(size)
         made.read(order, lambda each: enter(pairs, each), lambda: None)  # noqa: B023
         ours, sampled = by_definition(made.production, size, lambda each: each.outcome == "ok" and each.sampled)
         theirs, _ = by_definition(made.shadow, size, lambda each: each.outcome == "ok")
         both = [key for key in ours if key in theirs]
-        found = pairs.held()
+        found = pairs.pairs.held()
         assert found.sampled == sampled
         assert found.numbers[0].tolist() == [said(ours[key].prediction).number for key in both]
         assert found.numbers[1].tolist() == [said(theirs[key].prediction).number for key in both]
         assert found.mismatched == sum(ours[key].features != theirs[key].features for key in both)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(logs(), st.integers(1, 12), st.integers(0, 28))
 def test_pairs_that_were_restored_go_on_as_if_nothing_had_been(made, size, at):
     """At any point of the logs."""
     answers = [order for order in made.order if order[0] != "labels"]
-    whole, parts = Pairs(size, ("_all", "acme")), [Pairs(size, ("_all", "acme"))]
+    whole, parts = shadowed_of(size), [shadowed_of(size)]
     taken = []
 
     def take(each):
@@ -284,29 +290,29 @@ def test_pairs_that_were_restored_go_on_as_if_nothing_had_been(made, size, at):
         taken.append(each)
         if len(taken) == at:
             kept = through_bytes(parts[-1].kept())
-            parts.append(Pairs(size, ("_all", "acme")))
+            parts.append(shadowed_of(size))
             parts[-1].restore(kept)
 
     made.read(answers, take, lambda: None)
-    for ours, theirs in zip(whole.held(), parts[-1].held(), strict=True):
+    for ours, theirs in zip(whole.pairs.held(), parts[-1].pairs.held(), strict=True):
         assert np.array_equal(np.array(ours), np.array(theirs))
     assert through_bytes(whole.kept()) == through_bytes(parts[-1].kept())
 
 
 def test_pairs_come_back_under_other_tenants():
     """A changed configuration is no reason to lose them."""
-    before, after = (Pairs(10, ("_all", *names, "_other")) for names in (("acme", "initech"), ("globex", "acme")))
+    before, after = (shadowed_of(10, *names, "_other") for names in (("acme", "initech"), ("globex", "acme")))
     for number, tenant in enumerate(["acme", "initech", None, "evil"]):
         enter(before, event(ROW, id=f"{number}", sampled=True, tenant=tenant))
         enter(before, event(ROW, id=f"{number}", role="shadow", tenant=tenant))
     after.restore(through_bytes(before.kept()))
-    assert after.held().tenants.tolist() == [2, 3, -1, 3]
+    assert after.pairs.held().tenants.tolist() == [2, 3, -1, 3]
 
 
 def test_pairs_of_another_window_are_refused():
     """Whoever keeps them drops them then."""
     with pytest.raises(ValueError, match="another window"):
-        Pairs(10, ()).restore(Pairs(11, ()).kept())
+        shadowed_of(10).restore(shadowed_of(11).kept())
 
 
 def test_every_id_has_an_identity_of_its_own():

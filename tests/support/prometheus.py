@@ -56,14 +56,15 @@ def adapted(
 class Prometheus:
     """One server, with its data beside its configuration."""
 
-    def __init__(self, configuration: Path) -> None:
+    def __init__(self, configuration: Path, port: int = 0) -> None:
+        """At a port of its own choice, unless one is given that others know already."""
         folder = configuration.parent
         self._daemon = Daemon(
             [
                 "prometheus",
                 f"--config.file={configuration}",
                 f"--storage.tsdb.path={folder / 'data'}",
-                "--web.listen-address=127.0.0.1:0",
+                f"--web.listen-address=127.0.0.1:{port}",
             ],
             folder / "prometheus.log",
         )

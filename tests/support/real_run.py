@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
@@ -26,8 +27,18 @@ _COUNTRIES = ("DE", "FR", "IT")
 class RealRun:
     """It serves, and 100 requests a second flow, from the start to the end. `shift` moves the feature `amount`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, model: dict[str, Any] | None = None, rollback: dict[str, Any] | None = None
+    ) -> None:
+        """`model` holds further settings of the model, `rollback` that section."""
         self.shift = 0.0
+        self.delay: dict[str, float] = {}
+        """How many seconds a version takes to answer."""
+        self.served: dict[str, list[float]] = {"v2": [], "v1": []}
+        """When each version was asked last, in `time.monotonic()`; clones are not in it."""
+        self.failed = 0
+        """Requests of the traffic's that got no 200."""
+        self._settings = (model or {}, rollback)
         self.proxy_admin = ""
         self.exporter = ""
         self._folder = folder
@@ -38,7 +49,7 @@ class RealRun:
     def __enter__(self) -> Self:
         """Start everything."""
         try:
-            configuration = self._configured([self._model(0.0), self._model(0.02)])
+            configuration = self._configured([self._model("v2", 0.0), self._model("v1", 0.02)])
             self._folder.joinpath("up.log").touch()
             log = self._stack.enter_context(self._folder.joinpath("up.log").open("wb"))
             command = [sys.executable, "-m", "cli.main", "up", "--config", str(configuration)]
@@ -70,11 +81,11 @@ class RealRun:
     def _row(self, shift: float) -> dict[str, Any]:
         return {"amount": self._random.gauss(100 + shift, 10), "country": self._random.choice(_COUNTRIES)}
 
-    def _model(self, bias: float) -> str:
-        handler = type("Model", (_Model,), {"bias": bias})
+    def _model(self, version: str, bias: float) -> str:
+        handler = type("Model", (_Model,), {"bias": bias, "version": version, "run": self})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, name=f"model {bias}")
+        thread = threading.Thread(target=server.serve_forever, name=f"model {version}")
         thread.start()
         self._stack.callback(thread.join)
         self._stack.callback(server.server_close)
@@ -101,9 +112,12 @@ class RealRun:
                     "mirror": {"fraction": 0.5},
                     "reference": str(self._folder / "reference.json"),
                     "window": {"size": WINDOW},
+                    **self._settings[0],
                 }
             ],
         }
+        if self._settings[1] is not None:
+            document["rollback"] = self._settings[1]
         made = self._folder / "shadowdrift.yaml"
         made.write_text(json.dumps(document))  # JSON is YAML too
         return made
@@ -125,7 +139,7 @@ class RealRun:
                 with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
                     answer.read()
             except (urllib.error.URLError, OSError):
-                continue
+                self.failed += 1
 
 
 def _predict(row: dict[str, Any], bias: float) -> float:
@@ -135,10 +149,15 @@ def _predict(row: dict[str, Any], bias: float) -> float:
 class _Model(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     bias = 0.0
+    version = ""
+    run: RealRun
 
     def do_POST(self) -> None:
         """Answer one row."""
         row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "X-Shadowdrift-Clone" not in self.headers:
+            self.run.served[self.version].append(time.monotonic())
+        time.sleep(self.run.delay.get(self.version, 0.0))
         body = json.dumps({"prediction": _predict(row, self.bias)}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -1,0 +1,164 @@
+"""Without a profile, the first of the traffic becomes the reference: what has to be remembered until there are columns.
+
+Of production the first 10 W instances, out of which the reference is made. Of the shadow what its windows will hold.
+Then both roles' windows are made of what is remembered, as if the reference had been there from the start: so they are
+a function of each topic's log, whichever topic is ahead when the reference is ready.
+
+Events are remembered as they stand in Kafka, which takes a tenth of the memory, and can be kept as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from configuration.model import Drift
+from events.codec import decode_inference, encode
+from events.inference import InferenceEvent
+from exporter.windows.rows import MAX_FEATURES
+from lifecycle.refusal import Refusal
+from reference.draft import Draft
+from reference.instances import row_of
+from reference.profile import PREDICTION, Binning, Profile
+
+WINDOWS: Final = 10
+MAX_INSTANCES: Final = 100_000
+"""A reference of so many rows leaves p-values nothing to wish for, however large the windows are."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Of events in one role. Beyond it the reference is made of fewer instances, and windows begin with fewer."""
+
+_CHUNK: Final = 1_000
+
+
+class WarmUp:
+    """The first 10 W instances of production, until the reference is made of them."""
+
+    def __init__(self, size: int, drift: Drift) -> None:
+        """`size` is W."""
+        self.wanted: Final = min(WINDOWS * size, MAX_INSTANCES)
+        self.instances = 0
+        self._binning: Final = Binning(drift.bins, drift.binning, drift.range)
+        self._encoded: list[bytes] = []
+        self._bytes = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is enough for a reference."""
+        return self.instances >= self.wanted or self._bytes >= MAX_BYTES
+
+    def take(self, events: Sequence[InferenceEvent]) -> int:
+        """Remember events until it is complete; how many of these it has taken."""
+        for position, event in enumerate(events):
+            if self.complete:
+                return position
+            text = encode(event)
+            self._encoded.append(text)
+            self._bytes += len(text)
+            self.instances += len(event.instances)
+        return len(events)
+
+    def events(self) -> Iterator[InferenceEvent]:
+        """All that are remembered, in their order."""
+        return map(decode_inference, self._encoded)
+
+    def profile(self) -> Profile | None:
+        """The reference, by the rules of `shadowdrift profile`; None where no column has a valid value."""
+        draft = Draft("the first of the traffic", {})
+        rows = islice((row_of(instance) for event in self.events() for instance in event.instances), self.wanted)
+        names: dict[str, None] = {PREDICTION: None}
+        while part := list(islice(rows, _CHUNK)):
+            for row in part:
+                room = MAX_FEATURES + 1 - len(names)
+                names.update(dict.fromkeys(islice((name for name in row if name not in names), room)))
+            draft.add({name: [row.get(name) for row in part] for name in names}, len(part))
+        try:
+            return draft.finished(self._binning, f"the first {draft.rows} instances of production").profile
+        except Refusal:
+            return None
+
+    def restart(self) -> None:
+        """Forget all, and begin with what comes now."""
+        self._encoded.clear()
+        self._bytes = self.instances = 0
+
+    def kept(self) -> dict[str, Any]:
+        """What survives a restart."""
+        return {"events": b"\n".join(self._encoded)}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from what `kept` gave. Raises ValueError for anything else."""
+        self.restart()
+        self.take([decode_inference(text) for text in _lines(kept["events"])])
+
+
+class Recent:
+    """The last events of a role, as far as a window of W holds instances of theirs: that of `_all`, or of a tenant."""
+
+    def __init__(self, size: int, tenant_of: Callable[[str], str]) -> None:
+        """`size` is W; `tenant_of` tells under which name a tenant has its window."""
+        self._size: Final = size
+        self._tenant_of: Final = tenant_of
+        self._held: deque[tuple[str | None, int, bytes]] = deque()
+        """The tenant's window, the number of instances, and the event."""
+        self._bytes = 0
+        self._look_at = 2 * size
+
+    def take(self, events: Iterable[InferenceEvent]) -> None:
+        """Remember events, and forget what no window would hold any more."""
+        for event in events:
+            text = encode(event)
+            tenant = None if event.tenant is None else self._tenant_of(event.tenant)
+            self._held.append((tenant, len(event.instances), text))
+            self._bytes += len(text)
+        if len(self._held) >= self._look_at:
+            self._forget()
+            self._look_at = 2 * len(self._held) + self._size
+        while self._bytes > MAX_BYTES:
+            self._bytes -= len(self._held.popleft()[2])
+
+    def events(self) -> Iterator[InferenceEvent]:
+        """Those that are remembered, in their order."""
+        return (decode_inference(text) for _, _, text in self._held)
+
+    def kept(self) -> dict[str, Any]:
+        """What survives a restart."""
+        self._forget()
+        return {"events": b"\n".join(text for _, _, text in self._held)}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from what `kept` gave. Raises ValueError for anything else."""
+        self._held.clear()
+        self._bytes = 0
+        self.take([decode_inference(text) for text in _lines(kept["events"])])
+
+    def _forget(self) -> None:
+        younger: Counter[str | None] = Counter()
+        every = 0
+        staying: deque[tuple[str | None, int, bytes]] = deque()
+        for held in reversed(self._held):
+            tenant, count, text = held
+            if every < self._size or (tenant is not None and younger[tenant] < self._size):
+                staying.appendleft(held)
+            else:
+                self._bytes -= len(text)
+            every += count
+            younger[tenant] += count
+        self._held = staying
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return text.split(b"\n") if text else []
+
+
+def encoded(profile: Profile) -> bytes:
+    """A reference that was made of the traffic, as it is kept."""
+    return msgspec.json.encode(profile)
+
+
+def decoded(text: bytes) -> Profile:
+    """The same, back again. Raises ValueError for anything else."""
+    return msgspec.json.decode(text, type=Profile)

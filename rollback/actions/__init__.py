@@ -1,0 +1,1 @@
+"""How a decision takes effect: the active file, nginx, AWS's parameter store, any HTTP call."""

@@ -1,0 +1,137 @@
+"""Asking back: the evidence from the exporter, latency and errors from Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from configuration import Configuration
+from evidence import document
+from evidence.document import Evidence
+from rollback.facts import Facts, RoleVersion, Traffic
+from rollback.secret_file import token_of
+
+WITHIN_SECONDS: Final = 5.0
+MAX_BYTES: Final = 64 * 1024 * 1024
+_FAILED: Final = frozenset({"error", "timeout", "truncated"})
+_NOBODYS: Final = frozenset({"client_closed", "fallback", "log_only"})
+"""Outcomes that say nothing of the version."""
+_ASKED_WRONGLY: Final = frozenset({"3xx", "4xx"})
+
+
+class AwayError(Exception):
+    """Somebody cannot be asked; one line."""
+
+
+class Asking:
+    """Both sources, through one session."""
+
+    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+        """Raises `Refusal` for a token file that cannot be used."""
+        self._settings = configuration.rollback
+        self._session = session
+        self._exporter_token = token_of("exporter.token_file", configuration.exporter.token_file)
+        self._prometheus_token = token_of("rollback.prometheus_token_file", self._settings.prometheus_token_file)
+
+    async def facts(self, model: str, now: float) -> Facts:
+        """Everything about one model, asked at once; what cannot be had is None, with the reason."""
+        (evidence, evidence_why), (traffic, firing, traffic_why) = await asyncio.gather(
+            self._evidence(model), self._prometheus(model)
+        )
+        return Facts(evidence, evidence_why, traffic, traffic_why, firing, now)
+
+    async def _evidence(self, model: str) -> tuple[Evidence | None, str]:
+        """Of several exporters one measures the model: the freshest document counts."""
+        paths = [f"{base.rstrip('/')}/evidence/{quote(model, safe='')}" for base in self._settings.exporters]
+        answers = await asyncio.gather(*(self._document(path, model) for path in paths))
+        found = [answer for answer in answers if isinstance(answer, Evidence)]
+        if found:
+            return max(found, key=lambda one: one.generated_at), ""
+        return None, "; ".join(str(answer) for answer in answers)
+
+    async def _document(self, path: str, model: str) -> Evidence | str:
+        try:
+            found = document.decode(await self._get(path, self._exporter_token))
+        except (AwayError, ValueError) as error:
+            return f"{path}: {error}"
+        return found if found.model == model else f"{path}: the evidence is of another model"
+
+    async def _prometheus(self, model: str) -> tuple[dict[RoleVersion, Traffic] | None, frozenset[str] | None, str]:
+        over = f"{max(1, round(self._settings.evidence.over))}s"
+        of_model = f'model="{escaped(model)}"'
+        try:
+            requests, latency, alerts = await asyncio.gather(
+                self._query(
+                    "sum by (role, version, status, outcome) "
+                    f"(increase(inference_requests_total{{{of_model}}}[{over}]))"
+                ),
+                self._query(
+                    "histogram_quantile(0.95, sum by (le, role, version) "
+                    f"(rate(inference_latency_seconds_bucket{{{of_model}}}[{over}])))"
+                ),
+                self._query(f'ALERTS{{alertstate="firing", {of_model}}}'),
+            )
+            firing = frozenset(sample["metric"].get("alertname", "") for sample in alerts)
+            return traffic_of(requests, latency), firing, ""
+        except AwayError as error:
+            return None, None, f"{self._settings.prometheus}: {error}"
+        except (KeyError, TypeError, ValueError, LookupError) as error:
+            return None, None, f"{self._settings.prometheus}: its answer cannot be read: {error!r}"
+
+    async def _query(self, expression: str) -> list[dict[str, Any]]:
+        url = f"{self._settings.prometheus.rstrip('/')}/api/v1/query?query={quote(expression, safe='')}"
+        answer = msgspec.json.decode(await self._get(url, self._prometheus_token))
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    async def _get(self, url: str, token: str | None) -> bytes:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        where, timeout = URL(url, encoded=True), aiohttp.ClientTimeout(total=WITHIN_SECONDS)
+        try:
+            async with self._session.get(where, headers=headers, timeout=timeout, allow_redirects=False) as answer:
+                body = bytearray()
+                async for piece in answer.content.iter_any():
+                    body += piece
+                    if len(body) > MAX_BYTES:
+                        raise AwayError(f"it answered with more than {MAX_BYTES} bytes")
+                if answer.status != 200:
+                    raise AwayError(f"it answered {answer.status}")
+                return bytes(body)
+        except TimeoutError:
+            raise AwayError(f"no answer in {WITHIN_SECONDS:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise AwayError(f"cannot be asked: {error}") from None
+
+
+def traffic_of(requests: list[dict[str, Any]], latency: list[dict[str, Any]]) -> dict[RoleVersion, Traffic]:
+    """The samples of both queries, by role and version. A latency that is no finite number is none."""
+    counts: dict[RoleVersion, list[float]] = {}
+    for sample in requests:
+        labels, value = sample["metric"], float(sample["value"][1])
+        if labels["outcome"] in _NOBODYS or not math.isfinite(value):
+            continue
+        count = counts.setdefault((labels["role"], labels["version"]), [0.0, 0.0])
+        count[0] += value
+        if labels["status"] == "5xx" or (labels["outcome"] in _FAILED and labels["status"] not in _ASKED_WRONGLY):
+            count[1] += value
+    p95 = {(one["metric"]["role"], one["metric"]["version"]): float(one["value"][1]) for one in latency}
+    found = {}
+    for which in counts.keys() | p95.keys():
+        requested, failed = counts.get(which, (0.0, 0.0))
+        found[which] = Traffic(requested, failed, _finite(p95.get(which)))
+    return found
+
+
+def escaped(value: str) -> str:
+    """A label's value, so that inside the quotes of a query it is nothing but a value."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

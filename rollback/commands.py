@@ -1,0 +1,239 @@
+"""What people order: rollback, restore, pause, promote, arm, disarm, and what they may know: status."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from active.file import Mode
+from configuration import Model, Rollback
+from rollback.audit import Audit
+from rollback.counters import RollbackMetrics
+from rollback.desk import Asks, Desk
+from rollback.journal import Journal, plain
+from rollback.notices import Notice, Notices
+from rollback.promotion import Asked, Obstacle, impossible, obstacles
+from rollback.standing import Standing
+from rollback.switch import Switch, SwitchFailedError
+
+MAX_BYTES: Final = 64 * 1024
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a command; the model may be left out where there is one."""
+
+    model: str = ""
+    reason: str = ""
+    by: str = ""
+    version: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command."""
+
+    word: str
+    reason: str
+    text: str
+    obstacles: tuple[Obstacle, ...] = ()
+    overridden: tuple[Obstacle, ...] = ()
+
+    @property
+    def status(self) -> int:
+        """HTTP's: 200 done, 409 refused, 503 where trying again may help."""
+        return {"taken": 200, "refused": 409}.get(self.word, 503)
+
+
+_Ask = Callable[[Model, Order], Awaitable[Outcome]]
+
+
+class Commands:
+    """Each takes the model's lock, so that it never crosses an alert."""
+
+    def __init__(
+        self,
+        settings: Rollback,
+        journal: Journal,
+        switch: Switch,
+        asking: Asks,
+        audit: Audit,
+        notices: Notices,
+        metrics: RollbackMetrics,
+        desk: Desk,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._switch = switch
+        self._asking = asking
+        self._audit = audit
+        self._notices = notices
+        self._metrics = metrics
+        self._desk = desk
+        self._clock = clock
+        self.by_name: Mapping[str, _Ask] = {
+            "rollback": self._rollback,
+            "restore": self._restore,
+            "pause": self._pause,
+            "promote": self._promote,
+            "arm": self._arm,
+            "disarm": self._disarm,
+        }
+
+    async def run(self, name: str, order: Order) -> tuple[int, dict[str, Any]]:
+        """The status and the body of the answer."""
+        model = self._model(order)
+        if model is None:
+            known = ", ".join(self._switch.models)
+            return self._answer(name, order, Outcome("refused", "unknown_model", f"model must be one of {known}"))
+        async with self._desk.locks[model.name]:
+            try:
+                outcome = await self.by_name[name](model, order)
+            except SwitchFailedError as error:
+                outcome = Outcome("failed", "action", str(error))
+        return self._answer(name, msgspec.structs.replace(order, model=model.name), outcome)
+
+    def status(self) -> dict[str, Any]:
+        """Everything that a person asks before deciding."""
+        settings = self._settings
+        return {
+            "dry_run": settings.dry_run,
+            "on_feature_drift": settings.on_feature_drift,
+            "actions": list(settings.actions),
+            "irreversible": self._switch.steps.irreversible,
+            "models": {name: self._status_of(model) for name, model in self._switch.models.items()},
+        }
+
+    def _status_of(self, model: Model) -> dict[str, Any]:
+        standing, memory = self._switch.standing(model.name), self._journal.of[model.name]
+        since = None if memory.switched_at is None else self._clock() - memory.switched_at
+        return {
+            "active": msgspec.to_builtins(standing.entry),
+            "by_configuration": standing.by_configuration,
+            "unreadable": standing.unreadable or None,
+            "production": model.production,
+            "shadow": model.shadow,
+            "stable": model.stable,
+            **plain(memory),
+            "cool_down_seconds": 0.0 if since is None else max(0.0, float(self._settings.cool_down) - since),
+        }
+
+    def _model(self, order: Order) -> Model | None:
+        models = self._switch.models
+        if not order.model and len(models) == 1:
+            return next(iter(models.values()))
+        return models.get(order.model)
+
+    def _answer(self, name: str, order: Order, outcome: Outcome) -> tuple[int, dict[str, Any]]:
+        memory = self._journal.of.get(order.model)
+        line = {
+            "what": "command",
+            "command": name,
+            "model": order.model,
+            "decision": outcome.word,
+            "reason": outcome.reason,
+            "text": outcome.text,
+            "by": order.by or "somebody",
+            "because": order.reason,
+            "force": order.force,
+            "generation": None if memory is None else memory.generation,
+            "reasons": [one.told() for one in outcome.obstacles],
+            "overridden": [one.told() for one in outcome.overridden],
+        }
+        self._metrics.decided(order.model, outcome.word, "command" if outcome.word == "taken" else outcome.reason)
+        try:
+            self._audit.write([line])
+        except OSError as error:
+            line["text"] = f"{outcome.text}; but the audit log cannot be written: {error.strerror}"
+            return 503, {key: value for key, value in line.items() if key != "what"}
+        if memory is not None:
+            text = f"{name}: {outcome.text}" + (f" ({order.reason})" if order.reason else "")
+            notice = Notice(order.model, outcome.word, outcome.reason, text, str(line["by"]), self._clock())
+            self._notices.tell(notice)
+        return outcome.status, {key: value for key, value in line.items() if key != "what"}
+
+    async def _move(
+        self, model: Model, standing: Standing, order: Order, to: Mapping[str, float], mode: Mode, why: str
+    ) -> None:
+        reason = f"{why}: {order.reason}" if order.reason else why
+        entry = self._switch.entry(model, to, mode, reason, order.by or "somebody")
+        await self._switch.to(entry, model, standing)
+
+    def _latched(self, model: Model) -> str:
+        latch = self._journal.of[model.name].latch
+        return "" if latch is None else "; still latched, `shadowdrift rollback arm` lets alerts act again"
+
+    async def _rollback(self, model: Model, order: Order) -> Outcome:
+        standing, to = self._switch.standing(model.name), order.version or model.stable
+        if standing.unreadable:
+            return Outcome("refused", "active_file", standing.unreadable)
+        if to is None:
+            return Outcome("refused", "no_stable", "the configuration names no stable version; name a version")
+        if to not in model.targets:
+            return Outcome("refused", "unknown_version", f"{to} is none of the targets: {', '.join(model.targets)}")
+        if standing.entry.asked == {to}:
+            return Outcome("refused", "serves_already", f"{to} serves already")
+        await self._move(model, standing, order, {to: 1.0}, "serve", "rollback")
+        return Outcome("taken", "rollback", f"{to} serves")
+
+    async def _restore(self, model: Model, order: Order) -> Outcome:
+        standing = self._switch.standing(model.name)
+        if standing.unreadable:
+            return Outcome("refused", "active_file", standing.unreadable)
+        if standing.entry.asked == {model.production}:
+            return Outcome("refused", "serves_already", f"{model.production} serves already")
+        await self._move(model, standing, order, {model.production: 1.0}, "serve", "restore")
+        return Outcome("taken", "restore", f"{model.production} serves{self._latched(model)}")
+
+    async def _pause(self, model: Model, order: Order) -> Outcome:
+        standing = self._switch.standing(model.name)
+        if standing.unreadable:
+            return Outcome("refused", "active_file", standing.unreadable)
+        if standing.entry.mode == "paused":
+            return Outcome("refused", "paused_already", f"{model.name} is paused already")
+        await self._move(model, standing, order, standing.entry.weights, "paused", "pause")
+        answers = "the fallback answers" if model.fallback is not None else "inferences get 503: there is no fallback"
+        return Outcome("taken", "pause", f"no version is asked; {answers}")
+
+    async def _promote(self, model: Model, order: Order) -> Outcome:
+        version = order.version or model.shadow
+        stands = impossible(model, version, self._switch.standing(model.name))
+        if stands is not None or version is None:
+            found = (stands,) if stands is not None else ()
+            return Outcome("refused", stands.rule if stands else "no_shadow", stands.text if stands else "", found)
+        if order.force and not order.reason.strip():
+            stands = Obstacle("no_reason", "force needs a reason")
+            return Outcome("refused", "no_reason", stands.text, (stands,))
+        facts = await self._asking.facts(model.name, self._clock())
+        standing = self._switch.standing(model.name)
+        against = obstacles(Asked(model, version, standing, facts, self._settings, self._clock()))
+        if against and not order.force:
+            text = f"the evidence does not carry {version}: " + "; ".join(one.text for one in against)
+            return Outcome("refused", "evidence", text, tuple(against))
+        await self._move(model, standing, order, {version: 1.0}, "serve", "promote")
+        text = f"{version} serves"
+        if against:
+            text += f", by force, against {', '.join(one.rule for one in against)}"
+        return Outcome("taken", "promote", text, overridden=tuple(against))
+
+    async def _arm(self, model: Model, order: Order) -> Outcome:
+        memory = self._journal.of[model.name]
+        memory.armed, memory.latch = True, None
+        self._keep()
+        dry = "; dry_run is on, so nothing moves" if self._settings.dry_run else ""
+        return Outcome("taken", "arm", f"alerts may act{dry}")
+
+    async def _disarm(self, model: Model, order: Order) -> Outcome:
+        self._journal.of[model.name].armed = False
+        self._keep()
+        return Outcome("taken", "disarm", "alerts move nothing until `shadowdrift rollback arm`")
+
+    def _keep(self) -> None:
+        try:
+            self._journal.write()
+        except OSError as error:
+            raise SwitchFailedError(f"the journal cannot be written: {error.strerror}") from None

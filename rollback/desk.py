@@ -1,0 +1,144 @@
+"""Where alerts arrive: each is decided, acted upon, written down and told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from configuration import Model, Rollback
+from rollback.audit import Audit
+from rollback.counters import RollbackMetrics
+from rollback.decision import WORDS, Decision, key_of, with_facts, without_asking
+from rollback.facts import Facts
+from rollback.journal import Journal
+from rollback.notices import Notice, Notices
+from rollback.switch import Switch, SwitchFailedError
+from rollback.webhook import Alert, Delivery
+
+ALERTMANAGER: Final = "alertmanager"
+_SILENT: Final = {"not_asked", "resolved", "replayed"}
+"""Reasons that nobody needs to be told of."""
+
+
+class Asks(Protocol):
+    """Who is asked for evidence."""
+
+    async def facts(self, model: str, now: float) -> Facts:
+        """What is known of a model."""
+        ...
+
+
+class Desk:
+    """Alerts of one model are decided one after the other, so that two of them never move traffic twice."""
+
+    def __init__(
+        self,
+        settings: Rollback,
+        journal: Journal,
+        switch: Switch,
+        asking: Asks,
+        audit: Audit,
+        notices: Notices,
+        metrics: RollbackMetrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._switch = switch
+        self._asking = asking
+        self._audit = audit
+        self._notices = notices
+        self._metrics = metrics
+        self._clock = clock
+        self.locks: Mapping[str, asyncio.Lock] = {name: asyncio.Lock() for name in switch.models}
+        """One for each model; people's commands take it too."""
+
+    async def deliver(self, delivery: Delivery) -> tuple[int, dict[str, Any]]:
+        """The status and the body of the answer: 200 for what was decided, 503 where sending again helps."""
+        facts: dict[str, Facts] = {}
+        decided = [(alert, await self._decided(alert, facts)) for alert in delivery.alerts]
+        lines = [self._line(delivery, alert, decision) for alert, decision in decided]
+        status = 503 if any(decision.word == "failed" for _, decision in decided) else 200
+        try:
+            self._audit.write(lines)
+        except OSError as error:
+            return 503, {"decision": "failed", "reason": "audit", "text": f"the audit log: {error.strerror}"}
+        for alert, decision in decided:
+            self._metrics.decided(alert.model, decision.word, decision.reason)
+            self._tell(alert, decision)
+        weightiest = min((decision for _, decision in decided), key=lambda one: WORDS.index(one.word))
+        answer = {"decision": weightiest.word, "reason": weightiest.reason, "text": weightiest.text}
+        return status, {**answer, "decisions": [_short(line) for line in lines]}
+
+    async def _decided(self, alert: Alert, facts: dict[str, Facts]) -> Decision:
+        model = self._switch.models.get(alert.model)
+        if model is None:
+            return self._first(alert, None) or _never()
+        async with self.locks[model.name]:
+            decision = self._first(alert, model)
+            if decision is not None:
+                return decision
+            if model.name not in facts:
+                facts[model.name] = await self._asking.facts(model.name, self._clock())
+            # Whoever serves may have changed meanwhile: all of it once more, and from here on nothing is awaited.
+            return self._first(alert, model) or await self._second(alert, model, facts[model.name])
+
+    def _first(self, alert: Alert, model: Model | None) -> Decision | None:
+        now = self._clock()
+        if model is None:
+            return without_asking(alert, None, None, None, self._settings, now)
+        standing = self._switch.standing(model.name)
+        return without_asking(alert, model, standing, self._journal.of[model.name], self._settings, now)
+
+    async def _second(self, alert: Alert, model: Model, facts: Facts) -> Decision:
+        standing = self._switch.standing(model.name)
+        decision = with_facts(alert, model, standing, facts, self._settings, self._clock())
+        memory = self._journal.of[model.name]
+        if decision.word == "dry_run":
+            memory.remember(key_of(alert), memory.generation, dry_run=True)
+        if decision.word != "taken":
+            return decision
+        assert model.stable is not None
+        after = self._switch.entry(model, {model.stable: 1.0}, "serve", f"rollback: {alert.name}", ALERTMANAGER)
+        try:
+            await self._switch.to(after, model, standing, key=key_of(alert))
+        except SwitchFailedError as error:
+            return Decision("failed", "action", f"{decision.text}; but {error}", decision.findings)
+        return decision
+
+    def _line(self, delivery: Delivery, alert: Alert, decision: Decision) -> dict[str, Any]:
+        memory = self._journal.of.get(alert.model)
+        return {
+            "what": "alert",
+            "model": alert.model,
+            "decision": decision.word,
+            "reason": decision.reason,
+            "text": decision.text,
+            "by": ALERTMANAGER,
+            "alert": alert.name,
+            "fingerprint": alert.fingerprint,
+            "starts_at": alert.starts_at.isoformat(),
+            "receiver": delivery.receiver,
+            "generation": None if memory is None else memory.generation,
+            "findings": [finding.told() for finding in decision.findings],
+        }
+
+    def _tell(self, alert: Alert, decision: Decision) -> None:
+        memory = self._journal.of.get(alert.model)
+        if memory is None or decision.reason in _SILENT:
+            return
+        text = f"{alert.name}: {decision.text}"
+        notice = Notice(alert.model, decision.word, decision.reason, text, ALERTMANAGER, self._clock())
+        # The same answer to the same alert, sent again and again, is told once.
+        self._notices.tell(
+            notice, once_for=(alert.model, alert.name, decision.word, decision.reason, memory.generation)
+        )
+
+
+def _short(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key not in {"what", "by", "receiver"}}
+
+
+def _never() -> Decision:
+    return Decision("refused", "unknown_model", "the configuration has no such model")

@@ -1,0 +1,150 @@
+"""`shadowdrift rollback …` as a person types it, against a service that runs as it is run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import main
+from lifecycle.tether import Child
+from tests.support.kafka import free_ports
+
+
+@dataclass
+class Shell:
+    """A configuration on the disk, and what a terminal shows."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+
+    async def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of `shadowdrift rollback WORDS`."""
+        arguments = ["rollback", *words, "--config", str(self.folder / "shadowdrift.yaml")]
+        self.capsys.readouterr()
+        try:
+            code = await asyncio.to_thread(main, arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output, errors = self.capsys.readouterr()
+        return code, output, errors
+
+
+@pytest.fixture
+def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Starts the service, as a process, with these settings."""
+    return lambda **rollback: serving(configure(tmp_path, capsys, **rollback))
+
+
+def configure(folder: Path, capsys: pytest.CaptureFixture[str], **rollback: Any) -> Shell:
+    """One model; exporter and Prometheus are away."""
+    port = free_ports(1)[0]
+    away = "http://127.0.0.1:1"
+    document = {
+        "kafka": {"bootstrap_servers": "127.0.0.1:1"},
+        "state_dir": "state",
+        "rollback": {"listen": f"127.0.0.1:{port}", "exporters": [away], "prometheus": away, **rollback},
+        "models": [
+            {
+                "name": "fraud",
+                "targets": {"v2": {"url": "http://m:1"}, "v1": {"url": "http://m:2"}},
+                "production": "v2",
+                "shadow": "v1",
+                "stable": "v1",
+            }
+        ],
+    }
+    (folder / "shadowdrift.yaml").write_text(json.dumps(document))
+    return Shell(folder, capsys)
+
+
+@asynccontextmanager
+async def serving(shell: Shell) -> AsyncIterator[Shell]:
+    """The service of a configuration."""
+    child = await Child.start("rollback", "cli.main", ["rollback", "--config", str(shell.folder / "shadowdrift.yaml")])
+    try:
+        await child.ready()
+        yield shell
+    finally:
+        assert await child.stop(20)
+
+
+async def test_a_person_moves_traffic_and_asks_who_serves(tmp_path: Path, service: Callable[..., Any]) -> None:
+    """In a dry run, which holds alerts back and not people; what is refused has exit code 1."""
+    async with service() as shell:
+        code, output, _ = await shell("status")
+        assert code == 0
+        assert output.splitlines() == [
+            "fraud: v2 100% (configuration; generation 0)",
+            "  production v2, shadow v1, stable v1",
+            "  alerts: armed, but rollback.dry_run is on: they are only told",
+        ]
+        code, output, _ = await shell("rollback", "--reason", "ticket 71", "--by", "alice")
+        assert (code, output) == (0, "fraud: taken: v1 serves\n")
+        active = json.loads((tmp_path / "state" / "active" / "active.json").read_text())["models"]["fraud"]
+        assert (active["weights"], active["reason"], active["by"]) == ({"v1": 1.0}, "rollback: ticket 71", "alice")
+        assert await shell("rollback") == (1, "fraud: refused: v1 serves already\n", "")
+        code, output, _ = await shell("restore", "--json")
+        assert (code, json.loads(output)["generation"]) == (0, 2)
+        code, output, _ = await shell("promote")
+        assert code == 1
+        rules = [line.split(":")[0].strip() for line in output.splitlines()]
+        assert rules == ["fraud", "exporter_away", "prometheus_away"]
+        code, output, _ = await shell("promote", "--force", "--reason", "v2 leaks")
+        assert (code, output.splitlines()[0]) == (
+            0, "fraud: taken: v1 serves, by force, against exporter_away, prometheus_away",
+        )  # fmt: skip
+        for command, told in (("disarm", "alerts move nothing"), ("arm", "alerts may act")):
+            code, output, _ = await shell(command)
+            assert code == 0
+            assert told in output
+        assert (await shell("pause"))[0] == 0
+        assert "fraud: paused (pause" in (await shell("status"))[1]
+
+
+async def test_what_cannot_be_undone_is_told_on_the_terminal_first(service: Callable[..., Any]) -> None:
+    """Though it fails afterwards."""
+    settings = {"actions": ["webhook"], "webhook": {"url": "http://127.0.0.1:1/run"}}
+    async with service(**settings) as shell:
+        code, output, errors = await shell("rollback")
+        assert code == 1
+        assert "failed: webhook: http://127.0.0.1:1/run cannot be asked" in output
+        assert errors == (
+            "shadowdrift: webhook: POST http://127.0.0.1:1/run cannot be undone: what it sets off goes on by itself\n"
+        )
+
+
+async def test_a_service_that_is_away_or_refuses_the_token_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], service: Callable[..., Any]
+) -> None:
+    """Exit code 2, and what to do."""
+    shell = configure(tmp_path, capsys)
+    code, output, errors = await shell("status")
+    assert (code, output) == (2, "")
+    assert errors.startswith("shadowdrift: the rollback at http://127.0.0.1:")
+    assert "is `shadowdrift rollback` running" in errors
+    assert len(errors.splitlines()) == 1
+    (tmp_path / "token").write_text("right")
+    async with service(token_file="token") as shell:
+        assert (await shell("status"))[0] == 0
+        (tmp_path / "token").write_text("wrong")
+        code, _, errors = await shell("status")
+        assert (code, len(errors.splitlines())) == (2, 1)
+        assert "answered 401" in errors
+        assert "wrong" not in errors
+
+
+@pytest.mark.parametrize("words", [["promot"], ["promote", "--force", "yes"], ["restore", "--version", "v1"]])
+async def test_a_slip_of_the_pen_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """argparse says how it is written."""
+    code, output, errors = await configure(tmp_path, capsys)(*words)
+    assert (code, output) == (2, "")
+    assert "usage: shadowdrift rollback" in errors
