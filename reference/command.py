@@ -92,7 +92,7 @@ def _of_topic(given: argparse.Namespace, binning: Binning) -> Result:
     names = [model.name for model in configuration.models]
     if given.model not in names:
         raise Refusal(f"profile: --model {given.model}: {given.config} has no such model; it has {', '.join(names)}")
-    draft = Draft(str(wanted), dict(given.kind))
+    draft = Draft(str(wanted), dict(given.kind), hidden=True)
     read_topic(brokers_of(configuration), wanted, draft)
     return draft.finished(binning, given.description)
 

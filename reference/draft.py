@@ -36,9 +36,15 @@ class Result:
 class Draft:
     """Counts what the sources bring. `where` names the source in messages, `kinds` are those that the user told."""
 
-    def __init__(self, where: str, kinds: Mapping[str, Kind], treatment: Treatment | None = None) -> None:
-        """`treatment`: how the configuration hides values, for training data that is in clear."""
+    def __init__(
+        self, where: str, kinds: Mapping[str, Kind], treatment: Treatment | None = None, *, hidden: bool = False
+    ) -> None:
+        """`treatment`: how the configuration hides values, for training data in clear.
+
+        `hidden`: the rows have gone through a proxy, which has told of texts what it tells, so none is looked for.
+        """
         self._where = where
+        self._hidden = hidden
         self._treatment = treatment
         self.key_ids: set[str] = set()
         """The keys under which rows came hashed already."""
@@ -76,7 +82,7 @@ class Draft:
         if 2 * self._lists > self.rows:
             self._settle(PREDICTION, "categorical")  # a position is a class, however many there are
             self._settle(CONFIDENCE, "numeric")
-        made = _Made(self.rows, binning, self._treatment)
+        made = _Made(self.rows, binning, self._treatment, texts=not self._hidden)
         for name, tally in self._tallies.items():
             tally.add_missing(self.rows - tally.seen)
             made.take(name, tally)
@@ -104,7 +110,8 @@ class Draft:
 class _Made:
     """A profile's columns as they are made, one after the other."""
 
-    def __init__(self, rows: int, binning: Binning, treatment: Treatment | None) -> None:
+    def __init__(self, rows: int, binning: Binning, treatment: Treatment | None, *, texts: bool) -> None:
+        self._looks_for_texts = texts
         self._rows = rows
         self._binning = binning
         self._treatment = treatment
@@ -118,7 +125,7 @@ class _Made:
         treatment = self._treatment
         answer = name in (PREDICTION, CONFIDENCE)
         told = tally.kind == "text" or (treatment is not None and name in treatment.texts)
-        if not answer and (told or looks_like_text(tally)):
+        if not answer and (told or (self._looks_for_texts and looks_like_text(tally))):
             key = treatment.vocabulary_key if treatment is not None else b""
             text = text_columns(name, tally, self._binning, key)
             if text is None:

@@ -126,3 +126,17 @@ def test_patterns_are_counted_by_text_and_pattern() -> None:
     }
     assert counted["fraud", "remark", "phone"] == 0
     assert samples(Desk(), "drift_text_pattern_total") == {}
+
+
+def test_a_reference_out_of_the_traffic_knows_the_key_of_its_hashes() -> None:
+    """So a rotation is no drift there either."""
+    desk = Desk(model(size=10), profiles=[None])
+    desk.take(*map(record, events("k1", 120)))
+    known = desk.intake.owned["fraud"].measured.profile
+    assert known is not None
+    assert (known.key_id, known.hashed, known.texts) == ("k1", ("country",), {})
+    assert ("fraud", "_all", "country", "reference") in samples(desk, "drift_psi")
+    desk.take(*map(record, events("k2", 30)))
+    assert ("fraud", "_all", "country", "reference") not in samples(desk, "drift_psi")
+    [labels] = samples(desk, "drift_reference_info")
+    assert labels[1:2] + labels[3:] == ("warmup", "key_mismatch")
