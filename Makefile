@@ -10,7 +10,8 @@ TEST_ARGS ?=
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection spool-hour stream-gib calibration
+.PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
+.PHONY: bench-switches bench-chain spool-hour stream-gib calibration test-long
 .PHONY: bench-privacy bench-slang
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
@@ -91,12 +92,23 @@ bench-exporter: venv ## what the exporter takes from a real Kafka, what a scrape
 bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under load (some ten minutes)
 	$(PY) -m bench.stops $(BENCH_ARGS)
 
+bench-switches: venv ## from a decision to the last request of the former version, and requests failed, over 100 switches (three minutes)
+	$(PY) -m bench.switches $(BENCH_ARGS)
+
 bench-detection: venv ## how soon drift is seen, beside Evidently and fixed thresholds (a quarter of an hour)
 	$(PY) -m bench.detection $(BENCH_ARGS)
 
 spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.spool $(BENCH_ARGS)
+
+test-long: venv ## the loop from drift to the stable model with the shipped timings (five minutes)
+	@$(PY) -m tests.support.real_parts
+	SHADOWDRIFT_LONG=1 $(PY) -m pytest tests/e2e/test_shipped_timings.py $(TEST_ARGS)
+
+bench-chain: venv ## from the first drifted request to the stable model, stage by stage, at 10 and 100 requests/s (ten minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.chain $(BENCH_ARGS)
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py

@@ -20,6 +20,8 @@ from reference.columns import column_of
 from reference.profile import Binning, Profile, save
 
 MODEL: Final = "fraud"
+SHADOW_EVERY: Final = 20
+"""Of so many requests of production one is cloned."""
 REFERENCE_ROWS: Final = 10_000
 CATEGORIES: Final = ("DE", "FR", "US", "GB", "IT", "ES", "PL", "NL")
 _PLACE: Final = "0" * 36
@@ -102,7 +104,7 @@ def bodies(rows: Values, role: Role, tenant: str | None = None, time: float = FI
             status=200,
             outcome="ok",
             fraction=0.05,
-            sampled=role == "production" and number % 20 == 0,
+            sampled=role == "production" and number % SHADOW_EVERY == 0,
             key_id="k1",
             instances=[Instance(dict(zip(names, values, strict=True)), prediction)],
         )
@@ -110,10 +112,14 @@ def bodies(rows: Values, role: Role, tenant: str | None = None, time: float = FI
     return made
 
 
-def stamped(templates: Sequence[bytes], count: int) -> Iterator[tuple[str, bytes]]:
-    """So many events out of these, over and over, each with an id of its own."""
-    for number in range(count):
-        event_id = str(uuid.uuid4())
+def new_ids(count: int) -> list[str]:
+    """Of so many exchanges."""
+    return [str(uuid.uuid4()) for _ in range(count)]
+
+
+def stamped(templates: Sequence[bytes], ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """An event with each of these ids, out of the templates, over and over."""
+    for number, event_id in enumerate(ids):
         yield event_id, templates[number % len(templates)].replace(_PLACE.encode(), event_id.encode())
 
 

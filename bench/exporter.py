@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,21 +28,24 @@ import msgspec
 from bench.backlog import (
     FIRST_TIME,
     REFERENCE_ROWS,
+    SHADOW_EVERY,
     Traffic,
     Values,
     Writer,
     bodies,
     configure,
+    new_ids,
     reference_of,
     stamped,
 )
+from bench.beside_evidently import beside_evidently
 from bench.detection.evidently import interpreter
+from bench.exporter_page import markdown
 from bench.machine import machine
-from bench.measured import Exporter
-from bench.processes import CHECKOUT
+from bench.measured import AGED_SECONDS, Exporter
 from configuration.brokers import brokers_of
 from configuration.reading import load
-from events.inference import ROLES
+from events.inference import ROLES, Role
 from events.topics import create
 from tests.support import kafka as real_kafka
 from tests.support.kafka import free_ports
@@ -54,15 +55,12 @@ RESULTS: Final = Path(__file__).parent / "results" / "exporter.json"
 FEATURES: Final = 20
 SHIFTS: Final = {"number_0": 0.5, "number_1": 0.5, "number_2": 1.0}
 """Of the production traffic against the reference: a normal, a log-normal and a t₂ column."""
-SHADOW_EVERY: Final = 20
 WINDOW: Final = 1_000
 WIDE_FEATURES: Final = 200
 WIDE_TENANTS: Final = tuple(f"tenant-{number}" for number in range(18))
 """With `_all` and `_other` they are 20."""
 CACHED_SCRAPES: Final = 10
 _DRIFT: Final = (b"drift_psi", b"drift_js_divergence", b"drift_feature_drifted", b"drift_bin_ratio")
-AGED_SECONDS: Final = 1.1
-"""After it a scrape is made anew."""
 
 
 async def backlog(folder: Path, kafka: str, events: int, rounds: int, evidently_rounds: int) -> dict[str, Any]:
@@ -71,24 +69,22 @@ async def backlog(folder: Path, kafka: str, events: int, rounds: int, evidently_
     reference = traffic.rows(REFERENCE_ROWS)
     file = configure(folder, kafka, free_ports(1)[0], reference_of(reference))
     await create(brokers_of(load(file)), 1, 1)
-    live = {"production": traffic.rows(5 * WINDOW, SHIFTS), "shadow": traffic.rows(5 * WINDOW, SHIFTS)}
+    live = traffic.rows(5 * WINDOW, SHIFTS)
+    cloned = {name: values[::SHADOW_EVERY] for name, values in live.items()}
+    cloned["prediction"] = traffic.rows(len(cloned["prediction"]))["prediction"]
     exporter, writer = Exporter(file), Writer(kafka)
     found: list[dict[str, float]] = []
     try:
         await writer.start()
         for number in range(rounds + 1):
-            counts = {"production": events, "shadow": events // SHADOW_EVERY}
-            last = FIRST_TIME + number + 1
-            batches = {
-                role: writer.batches(
-                    role,
-                    chain(
-                        stamped(bodies(live[role], role), counts[role] - 1),
-                        stamped(bodies(_last(live[role]), role, time=last), 1),
-                    ),
-                )
-                for role in ROLES
-            }
+            last, count = FIRST_TIME + number + 1, 0
+            batches: dict[Role, list[Any]] = {}
+            *ids, last_id = new_ids(events)
+            for role in ROLES:
+                rows, mine = (live, ids) if role == "production" else (cloned, ids[::SHADOW_EVERY])
+                ends = bodies(_last(rows), role, time=last)
+                batches[role] = writer.batches(role, chain(stamped(bodies(rows, role), mine), stamped(ends, [last_id])))
+                count += len(mine) + 1
             exporter.pause()
             for role in ROLES:
                 await writer.write(role, batches[role])
@@ -96,10 +92,11 @@ async def backlog(folder: Path, kafka: str, events: int, rounds: int, evidently_
             exporter.resume()
             seconds, cpu = exporter.reached(last) - began, exporter.cpu_seconds() - used
             if number:  # the first compiles and connects
-                found.append(_rates(sum(counts.values()), seconds, cpu))
+                found.append(_rates(count, seconds, cpu))
                 _say(f"backlog {number}", found[-1])
-        windows = {role: _last_rows(live[role], (counts[role] - 1) % len(live[role]["prediction"])) for role in ROLES}
-        beside = _beside_evidently(folder, exporter, reference, windows["production"], evidently_rounds)
+        window = _last_rows(live, (events - 1) % len(live["prediction"]))
+        beside = beside_evidently(folder, exporter, reference, window, evidently_rounds, SHIFTS)
+        _say("Evidently", {name: value for name, value in beside.items() if name not in {"values", "rows", "shifts"}})
     finally:
         await writer.stop()
         exporter.server.stop()
@@ -154,53 +151,9 @@ async def _fill(exporter: Exporter, writer: Writer, traffic: Traffic, count: int
         events = []
         for tenant in (*WIDE_TENANTS, "_other"):
             made = bodies(traffic.rows(count), role, tenant, at)
-            events.append(stamped(made, len(made)))
+            events.append(stamped(made, new_ids(len(made))))
         await writer.write(role, writer.batches(role, chain.from_iterable(events)))
     exporter.reached(at)
-
-
-def _beside_evidently(
-    folder: Path, exporter: Exporter, reference: Values, window: Values, rounds: int
-) -> dict[str, Any]:
-    """Both on the same rows: the values side by side, and what each took."""
-    evidence = exporter.evidence()
-    comparison = evidence.comparison("reference")
-    assert comparison is not None, "there is a reference"
-    ours = {feature.feature: feature for feature in comparison.features}
-    scrapes = []
-    for _ in range(5):
-        time.sleep(AGED_SECONDS)
-        scrapes.append(exporter.used(lambda: exporter.get("/metrics")))
-    for name, rows in (("reference", reference), ("current", window)):
-        _write_csv(folder / f"{name}.csv", rows)
-    command = [str(interpreter()), str(CHECKOUT / "bench" / "evidently_report.py")]
-    files = [str(folder / "reference.csv"), str(folder / "current.csv"), str(rounds)]
-    done = subprocess.run([*command, *files], capture_output=True, text=True, check=True, cwd=folder)
-    theirs = json.loads(done.stdout.splitlines()[-1])
-    psi, distance = theirs["psi"], theirs["jensenshannon"]
-    found = {
-        "version": theirs["version"],
-        "rows": {"reference": len(reference["prediction"]), "window": len(window["prediction"])},
-        "ours_cpu_ms": round(statistics.median(scrapes), 2),
-        "psi_report_cpu_ms": round(1e3 * statistics.median(psi["cpu_seconds"]), 1),
-        "jensenshannon_report_cpu_ms": round(1e3 * statistics.median(distance["cpu_seconds"]), 1),
-        "values": {
-            name: {
-                "psi": round(ours[name].psi, 4),
-                "evidently_psi": round(psi["values"][name], 4),
-                "js_divergence": round(ours[name].js, 4),
-                "evidently_js_distance": round(distance["values"][name], 4),
-                "critical_psi": round(ours[name].critical, 4),
-                "level": ours[name].level,
-            }
-            for name in ours
-        },
-    }
-    found["times_quicker"] = round(found["psi_report_cpu_ms"] / found["ours_cpu_ms"])
-    _say("Evidently", {name: value for name, value in found.items() if name not in {"values", "rows"}})
-    for name, values in found["values"].items():
-        _say(f"  {name}", values)
-    return found
 
 
 def _last(rows: Values) -> Values:
@@ -211,13 +164,6 @@ def _last_rows(rows: Values, end: int) -> Values:
     """What a window holds: the rows of the cycle before `end`, and then the last one of all."""
     taken = [position % len(rows["prediction"]) for position in range(end - WINDOW + 1, end)]
     return {name: values[[*taken, -1]] for name, values in rows.items()}
-
-
-def _write_csv(file: Path, rows: Values) -> None:
-    with file.open("w", newline="") as output:
-        writer = csv.writer(output)
-        writer.writerow(rows)
-        writer.writerows(zip(*(values.tolist() for values in rows.values()), strict=True))
 
 
 def _rates(events: int, seconds: float, cpu: float) -> dict[str, float]:
@@ -273,6 +219,7 @@ def main() -> int:
         return 2
     results = asyncio.run(bench(given))
     given.output.write_text(json.dumps(results, indent=1) + "\n")
+    given.output.with_suffix(".md").write_text(markdown(results))
     return 0
 
 

@@ -17,6 +17,8 @@ from bench.processes import Server, answers
 from evidence.document import Evidence, decode
 from lifecycle.refusal import Refusal
 
+AGED_SECONDS: Final = 1.1
+"""After it a scrape is made anew."""
 _WITHIN_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.05
 _IDLE: Final = 0.2

@@ -28,7 +28,7 @@ from events.ids import new_id
 from events.inference import InferenceEvent, Instance
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
-from exporter.windows.models import measured_models
+from exporter.windows.models import ModelState, measured_models
 from privacy.keys import Keys
 from proxy.emitter.pseudonym import Pseudonymiser
 from reference.draft import Draft
@@ -48,9 +48,10 @@ class Bench:
         )
         self._classifier = classifier
         self._hiding = Pseudonymiser(KEYS, profile)
-        self._intake = Intake(measured_models([model], [profile]), lambda _: True)
+        (measured,) = measured_models([model], [profile])
+        self._intake = Intake([measured], lambda _: True)
         self._intake.place(1)
-        self._intake.own(0)
+        self._intake.own(ModelState(measured))
         self._scrapes = 0
         self._offset = 0
         self._collector = Collector(self._intake, self, self._clock, lambda: 1.79e9)
@@ -59,6 +60,10 @@ class Bench:
     def lag(self) -> dict[tuple[str, int], int]:
         """Nothing waits."""
         return {}
+
+    def certain(self) -> bool:
+        """Nobody else measures."""
+        return True
 
     def _clock(self) -> float:
         return 10.0 * self._scrapes

@@ -122,7 +122,7 @@ class Proxy:
     """`shadowdrift proxy`, started again and again at the same port."""
 
     def __init__(self, folder: Path, model: int, broker: str, workers: int) -> None:
-        self.port, self._admin = _free_port(), _free_port()
+        self.port, self._admin = free_port(), free_port()
         self._folder = folder
         self._file = folder / "shadowdrift.yaml"
         self._workers = workers
@@ -205,7 +205,8 @@ def _command(pid: int) -> bytes:
         return b""
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Every file that a model names, but its reference, read once, so that what is missing is told before the start."""
+"""Every file that is named, but references, read once, so that what is missing is told before the start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from configuration.certificates import client_context, reason
 from configuration.credentials import credentials_of
+from configuration.rollback import Rollback
 from configuration.sections import Configuration
 from configuration.target import Fallback
 from lifecycle.refusal import Refusal
@@ -17,6 +18,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 def check_files(configuration: Configuration) -> None:
     """Raises `Refusal` for the first file that cannot be used."""
     credentials_of(configuration)
+    _rollback_files(configuration.rollback)
     for index, model in enumerate(configuration.models):
         for version, target in model.targets.items():
             path = f"models[{index}].targets.{version}"
@@ -28,6 +30,24 @@ def check_files(configuration: Configuration) -> None:
                 load_probe(target.probe, f"{path}.probe")
         if model.fallback is not None and model.fallback.body_file is not None:
             fixed_body(model.fallback, f"models[{index}].fallback")
+
+
+def _rollback_files(settings: Rollback) -> None:
+    """Each file that the rollback's section names; what has to stand in it is told when the rollback starts."""
+    sections = (
+        ("", settings),
+        ("webhook.", settings.webhook),
+        ("grafana.", settings.grafana),
+        ("slack.", settings.slack),
+    )
+    for prefix, section in sections:
+        for field in () if section is None else section.__struct_fields__:
+            file = getattr(section, field)
+            if field.endswith("_file") and file is not None:
+                try:
+                    Path(file).read_bytes()
+                except OSError as error:
+                    raise Refusal(f"rollback.{prefix}{field}: {file} cannot be read: {reason(error)}") from None
 
 
 def fixed_body(fallback: Fallback, path: str) -> bytes:

@@ -16,7 +16,7 @@ Prediction: TypeAlias = float | int | str | bool | list[float]
 """A score, a class, or the probabilities of the classes in their order."""
 
 
-class Instance(msgspec.Struct, omit_defaults=True):
+class Instance(msgspec.Struct, omit_defaults=True, gc=False):
     """One row of a request and what the model said of it.
 
     `features` maps a name to a JSON value; a number that is not finite, and a list or an object, is null there and
@@ -30,7 +30,7 @@ class Instance(msgspec.Struct, omit_defaults=True):
     patterns: dict[str, dict[str, int]] = {}
 
 
-class InferenceEvent(msgspec.Struct, kw_only=True):
+class InferenceEvent(msgspec.Struct, kw_only=True, gc=False):
     """One answer of production or shadow to one request; a request may carry many instances.
 
     `id` is the exchange's UUIDv7, the same for production's event and its shadow's. `time` is when the request's

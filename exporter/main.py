@@ -15,6 +15,8 @@ from exporter.reading.consume import Consumer
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Outbox
 from exporter.reading.posted import LabelsEndpoint
+from exporter.reading.seat import Seat
+from exporter.reading.state import StateStore
 from exporter.reading.unpacking import unpack_leanly
 from exporter.references import References
 from exporter.showing.collect import Collector
@@ -25,7 +27,7 @@ from lifecycle.tether import Tether
 
 _log = logging.getLogger("shadowdrift.exporter")
 
-_STOP_SECONDS = 4.0
+_STOP_SECONDS = 7.0
 _SEND_SECONDS = 2.0
 
 
@@ -40,7 +42,9 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     brokers = brokers_of(configuration)
     intake = Intake(references.measured(), lambda message: outbox.put(message))
     outbox = Outbox(brokers, intake.counters.unkept)
-    consumer = Consumer(brokers, intake)
+    store = StateStore(brokers, intake.counters)
+    seat = Seat(brokers.bootstrap_servers)
+    consumer = Consumer(brokers, intake, store, seat.name)
     comparer = Comparer()
     collector = Collector(intake, consumer, time.monotonic, time.time, comparer)
     evidence = EvidenceEndpoint(Witness(intake, consumer, comparer, time.time))
@@ -69,6 +73,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         await outbox.finish(_SEND_SECONDS)  # its offset may be committed: no other run would send it
     finally:
         await _end(tasks)
+        seat.leave()
         await server.stop()
         await labels.stop()
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from configuration import Configuration, load
 from configuration.option import DEFAULT_FILE
+from configuration.units import Address, parse_address
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
 from logs.lines import log_to_stdout
@@ -22,7 +23,7 @@ from rollback.secret_file import token_of
 
 COMMANDS: Final = {
     "status": "who serves each model, whether alerts may act, and why not",
-    "rollback": "the stable version serves",
+    "rollback": "the stable version serves, and alerts move nothing until `arm`",
     "restore": "the configuration's production serves again",
     "pause": "no version is asked; the fallback answers",
     "promote": "the shadow serves, if the evidence carries it",
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ask(configuration: Configuration, options: argparse.Namespace) -> int:
-    base = options.url or f"http://{configuration.rollback.listen}"
+    base = options.url or f"http://{reachable(parse_address(configuration.rollback.listen))}"
     token = token_of("rollback.token_file", configuration.rollback.token_file)
     if options.command == "status":
         _, answer = _call(base, "/status", token, None)
@@ -127,6 +128,11 @@ def _call(base: str, path: str, token: str | None, body: dict[str, Any] | None) 
         ) from None
 
 
+def reachable(listen: Address) -> Address:
+    """Where this machine finds what listens there: an address that stands for all is none to connect to."""
+    return listen._replace(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host))  # noqa: S104
+
+
 def _outcome(answer: dict[str, Any]) -> str:
     lines = [f"{answer['model'] or 'no model'}: {answer['decision']}: {answer['text']}"]
     for name in ("reasons", "overridden"):
@@ -145,6 +151,9 @@ def _status(answer: dict[str, Any]) -> str:
         roles = (f"{role} {model[role] or '-'}" for role in ("production", "shadow", "stable"))
         lines.append(f"  {', '.join(roles)}")
         lines.append(f"  alerts: {_alerts(answer, model)}")
+        if (last := model["last"]) is not None:
+            said = f"{last['decision']} ({last['reason']}): {last['text']}"
+            lines.append(f"  last, {last['at']}: {last['alert']}: {said}")
     return "\n".join(lines) + "\n"
 
 

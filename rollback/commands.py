@@ -161,30 +161,30 @@ class Commands:
     ) -> None:
         reason = f"{why}: {order.reason}" if order.reason else why
         entry = self._switch.entry(model, to, mode, reason, order.by or "somebody")
-        await self._switch.to(entry, model, standing)
+        await self._switch.to(entry, model, standing, latches=why == "rollback")
 
     def _latched(self, model: Model) -> str:
         latch = self._journal.of[model.name].latch
-        return "" if latch is None else "; still latched, `shadowdrift rollback arm` lets alerts act again"
+        return "" if latch is None else "; latched: alerts move nothing until `shadowdrift rollback arm`"
 
     async def _rollback(self, model: Model, order: Order) -> Outcome:
         standing, to = self._switch.standing(model.name), order.version or model.stable
-        if standing.unreadable:
+        if not standing.mendable:
             return Outcome("refused", "active_file", standing.unreadable)
         if to is None:
             return Outcome("refused", "no_stable", "the configuration names no stable version; name a version")
         if to not in model.targets:
             return Outcome("refused", "unknown_version", f"{to} is none of the targets: {', '.join(model.targets)}")
-        if standing.entry.asked == {to}:
+        if standing.entry.asked == {to} and not standing.unreadable:
             return Outcome("refused", "serves_already", f"{to} serves already")
         await self._move(model, standing, order, {to: 1.0}, "serve", "rollback")
-        return Outcome("taken", "rollback", f"{to} serves")
+        return Outcome("taken", "rollback", f"{to} serves{self._latched(model)}")
 
     async def _restore(self, model: Model, order: Order) -> Outcome:
         standing = self._switch.standing(model.name)
-        if standing.unreadable:
+        if not standing.mendable:
             return Outcome("refused", "active_file", standing.unreadable)
-        if standing.entry.asked == {model.production}:
+        if standing.entry.asked == {model.production} and not standing.unreadable:
             return Outcome("refused", "serves_already", f"{model.production} serves already")
         await self._move(model, standing, order, {model.production: 1.0}, "serve", "restore")
         return Outcome("taken", "restore", f"{model.production} serves{self._latched(model)}")

@@ -40,14 +40,21 @@ def key_of(alert: Alert) -> Key:
     return alert.fingerprint, alert.starts_at.isoformat()
 
 
+NOT_ASKED: Final = Decision("refused", "not_asked", "it does not ask for a rollback by a label action: rollback")
+UNKNOWN_MODEL: Final = Decision("refused", "unknown_model", "the configuration has no such model")
+
+
+def asks(alert: Alert) -> bool:
+    """Whether it asks for a rollback."""
+    return alert.labels.get("action") == "rollback"
+
+
 def without_asking(
-    alert: Alert, model: Model | None, standing: Standing | None, memory: Memory | None, settings: Rollback, now: float
+    alert: Alert, model: Model, standing: Standing, memory: Memory, settings: Rollback, now: float
 ) -> Decision | None:
     """What can be decided from the alert and from what is remembered; None where evidence is to be asked for."""
-    if alert.labels.get("action") != "rollback":
-        return Decision("refused", "not_asked", "the alert does not ask for it: it has no label action: rollback")
-    if model is None or standing is None or memory is None:
-        return Decision("refused", "unknown_model", "the configuration has no such model")
+    if not asks(alert):
+        return NOT_ASKED
     if alert.status == "resolved":
         return Decision("refused", "resolved", "an alert that is over moves nothing: `restore` is a person's decision")
     return (

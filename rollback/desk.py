@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from configuration import Model, Rollback
+from configuration.shown import cut
 from rollback.audit import Audit
 from rollback.counters import RollbackMetrics
-from rollback.decision import WORDS, Decision, key_of, with_facts, without_asking
+from rollback.decision import NOT_ASKED, UNKNOWN_MODEL, WORDS, Decision, asks, key_of, with_facts, without_asking
 from rollback.facts import Facts
-from rollback.journal import Journal
+from rollback.journal import Journal, Last
 from rollback.notices import Notice, Notices
 from rollback.switch import Switch, SwitchFailedError
 from rollback.webhook import Alert, Delivery
@@ -74,7 +76,7 @@ class Desk:
     async def _decided(self, alert: Alert, facts: dict[str, Facts]) -> Decision:
         model = self._switch.models.get(alert.model)
         if model is None:
-            return self._first(alert, None) or _never()
+            return UNKNOWN_MODEL if asks(alert) else NOT_ASKED
         async with self.locks[model.name]:
             decision = self._first(alert, model)
             if decision is not None:
@@ -84,12 +86,9 @@ class Desk:
             # Whoever serves may have changed meanwhile: all of it once more, and from here on nothing is awaited.
             return self._first(alert, model) or await self._second(alert, model, facts[model.name])
 
-    def _first(self, alert: Alert, model: Model | None) -> Decision | None:
-        now = self._clock()
-        if model is None:
-            return without_asking(alert, None, None, None, self._settings, now)
-        standing = self._switch.standing(model.name)
-        return without_asking(alert, model, standing, self._journal.of[model.name], self._settings, now)
+    def _first(self, alert: Alert, model: Model) -> Decision | None:
+        standing, memory = self._switch.standing(model.name), self._journal.of[model.name]
+        return without_asking(alert, model, standing, memory, self._settings, self._clock())
 
     async def _second(self, alert: Alert, model: Model, facts: Facts) -> Decision:
         standing = self._switch.standing(model.name)
@@ -102,7 +101,7 @@ class Desk:
         assert model.stable is not None
         after = self._switch.entry(model, {model.stable: 1.0}, "serve", f"rollback: {alert.name}", ALERTMANAGER)
         try:
-            await self._switch.to(after, model, standing, key=key_of(alert))
+            await self._switch.to(after, model, standing, latches=True, key=key_of(alert))
         except SwitchFailedError as error:
             return Decision("failed", "action", f"{decision.text}; but {error}", decision.findings)
         return decision
@@ -128,8 +127,11 @@ class Desk:
         memory = self._journal.of.get(alert.model)
         if memory is None or decision.reason in _SILENT:
             return
+        now = self._clock()
+        at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        memory.last = Last(at, cut(alert.name), decision.word, decision.reason, decision.text)
         text = f"{alert.name}: {decision.text}"
-        notice = Notice(alert.model, decision.word, decision.reason, text, ALERTMANAGER, self._clock())
+        notice = Notice(alert.model, decision.word, decision.reason, text, ALERTMANAGER, now)
         # The same answer to the same alert, sent again and again, is told once.
         self._notices.tell(
             notice, once_for=(alert.model, alert.name, decision.word, decision.reason, memory.generation)
@@ -138,7 +140,3 @@ class Desk:
 
 def _short(line: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in line.items() if key not in {"what", "by", "receiver"}}
-
-
-def _never() -> Decision:
-    return Decision("refused", "unknown_model", "the configuration has no such model")

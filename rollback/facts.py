@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from configuration.rollback import Asked
 from evidence.document import Evidence, Role
-
-AWAY: Final = "away"
 
 RoleVersion: TypeAlias = tuple[str, str]
 Unknown = Literal["exporter_away", "stale_evidence", "too_few", "warming", "value_missing"]

@@ -22,8 +22,11 @@ Key: TypeAlias = tuple[str, str]
 """An alert's fingerprint and its start."""
 
 
+NO_ALERT: Final[Key] = ("", "")
+
+
 class Latch(msgspec.Struct, frozen=True):
-    """Set by an automatic switch; only a person, or a new deployment, opens it."""
+    """Set by every rollback; only a person, or a new deployment, opens it."""
 
     at: float
     reason: str
@@ -37,6 +40,16 @@ class Decided(msgspec.Struct, frozen=True):
     starts_at: str
     generation: int
     dry_run: bool = False
+
+
+class Last(msgspec.Struct, frozen=True):
+    """What an alert was answered last."""
+
+    at: str
+    alert: str
+    decision: str
+    reason: str
+    text: str
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -60,6 +73,8 @@ class Memory(msgspec.Struct):
     standing: Entry | None = None
     """Who serves, as this part has last decided it."""
     decided: list[Decided] = []
+    last: Last | None = None
+    """For people; kept with what is written next."""
     begun: Begun | None = None
 
     def remembers(self, key: Key, generation: int, *, dry_run: bool) -> bool:
@@ -156,4 +171,5 @@ def sync_folder(folder: Path) -> None:
 def plain(memory: Memory) -> dict[str, Any]:
     """For `status`."""
     latch = None if memory.latch is None else msgspec.to_builtins(memory.latch)
-    return {"armed": memory.armed, "latch": latch, "switched_at": memory.switched_at}
+    last = None if memory.last is None else msgspec.to_builtins(memory.last)
+    return {"armed": memory.armed, "latch": latch, "switched_at": memory.switched_at, "last": last}

@@ -6,13 +6,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
-import msgspec
-from aiohttp import web
 
 from admin.server import AdminServer
 from configuration import Configuration
@@ -24,22 +21,21 @@ from rollback.actions.ssm import Parameter
 from rollback.actions.steps import Steps
 from rollback.actions.webhook import Call
 from rollback.asking import Asking
-from rollback.audit import Audit, Door
-from rollback.commands import MAX_BYTES, Commands, Order
+from rollback.audit import Audit
+from rollback.commands import Commands
 from rollback.counters import RollbackMetrics
 from rollback.desk import Desk
+from rollback.endpoints import Endpoints
 from rollback.journal import Journal
 from rollback.notices import Notices
 from rollback.secret_file import token_of
 from rollback.switch import Switch
 from rollback.webhook import MAX_BYTES as MAX_WEBHOOK_BYTES
-from rollback.webhook import MalformedError, decode
 
 _log = logging.getLogger("shadowdrift.rollback")
 
 _STOP_SECONDS: Final = 10.0
 _NOTICE_SECONDS: Final = 2.0
-_Answer = Callable[[web.Request], Coroutine[None, None, tuple[int, dict[str, Any]]]]
 
 
 async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
@@ -59,11 +55,11 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         asking = Asking(configuration, session)
         desk = Desk(settings, journal, switch, asking, audit, notices, metrics, time.time)
         commands = Commands(settings, journal, switch, asking, audit, notices, metrics, desk, time.time)
-        counter = Counter(desk, commands, audit, metrics)
+        endpoints = Endpoints(desk, commands, audit, metrics)
         switch.recover()
         server = AdminServer(
             metrics.text, lambda: None, token_file=settings.token_file, open_without_token=settings.open,
-            routes=counter.routes(), max_body_bytes=MAX_WEBHOOK_BYTES, unauthorised=counter.unauthorised,
+            routes=endpoints.routes(), max_body_bytes=MAX_WEBHOOK_BYTES, unauthorised=endpoints.unauthorised,
         )  # fmt: skip
         address = await server.start("rollback.listen", settings.listen)
         stack.push_async_callback(server.stop)
@@ -73,7 +69,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         telling = asyncio.create_task(notices.run(), name="tell")
         looking = asyncio.create_task(_look(switch), name="look")
         await stop.wait()
-        await counter.finish(_STOP_SECONDS)
+        await endpoints.finish(_STOP_SECONDS)
         await notices.finish(_NOTICE_SECONDS)
         for task in (telling, looking):
             task.cancel()
@@ -106,78 +102,3 @@ async def _look(switch: Switch) -> None:
         for name in switch.models:
             switch.standing(name)
         await asyncio.sleep(1.0)
-
-
-class Counter:
-    """The HTTP side: what comes in is read strictly, and what is refused is counted and written down."""
-
-    def __init__(self, desk: Desk, commands: Commands, audit: Audit, metrics: RollbackMetrics) -> None:
-        self._desk = desk
-        self._commands = commands
-        self._audit = audit
-        self._metrics = metrics
-        self._door = Door()
-        self._working: set[asyncio.Task[tuple[int, dict[str, Any]]]] = set()
-
-    def routes(self) -> list[web.RouteDef]:
-        """`POST /alertmanager`, `GET /status`, and a POST for each command."""
-        return [
-            web.post("/alertmanager", self._handled(self._alertmanager)),
-            web.get("/status", self._handled(self._status)),
-            *(web.post(f"/{name}", self._handled(self._command)) for name in self._commands.by_name),
-        ]
-
-    def unauthorised(self, request: web.BaseRequest) -> None:
-        """Count and write down a call without the token."""
-        self._refused(request, 401, "a bearer token is needed")
-
-    async def finish(self, within: float) -> None:
-        """Wait for what is being decided: a switch is not left half done."""
-        if self._working:
-            await asyncio.wait(self._working, timeout=within)
-
-    def _handled(self, answer: _Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def handler(request: web.Request) -> web.Response:
-            if "Origin" in request.headers:  # a page in somebody's browser, which may reach loopback
-                return self._refused(request, 403, "browsers may not ask here")
-            task = asyncio.create_task(answer(request))
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
-            try:
-                status, body = await asyncio.shield(task)  # whoever hangs up does not stop a switch
-            except MalformedError as error:
-                return self._refused(request, 400, str(error))
-            except web.HTTPRequestEntityTooLarge:
-                return self._refused(request, 413, "the body is too large")
-            return _json(status, body)
-
-        return handler
-
-    async def _alertmanager(self, request: web.Request) -> tuple[int, dict[str, Any]]:
-        return await self._desk.deliver(decode(await request.read()))
-
-    async def _status(self, _: web.Request) -> tuple[int, dict[str, Any]]:
-        return 200, self._commands.status()
-
-    async def _command(self, request: web.Request) -> tuple[int, dict[str, Any]]:
-        body = await request.read()
-        if len(body) > MAX_BYTES:
-            raise MalformedError(f"a command has at most {MAX_BYTES} bytes")
-        try:
-            order = msgspec.json.decode(body or b"{}", type=Order)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise MalformedError(f"not a command: {' '.join(str(error).split())[:200]}") from None
-        return await self._commands.run(request.path.strip("/"), order)
-
-    def _refused(self, request: web.BaseRequest, status: int, why: str) -> web.Response:
-        self._metrics.refused(status)
-        left_out = self._door.admits(time.monotonic())
-        if left_out is not None:
-            line = {"what": "refused_request", "status": status, "path": request.path[:200], "from": request.remote}
-            with contextlib.suppress(OSError):  # nothing was done, so nothing is owed
-                self._audit.write([{**line, "why": why, "left_out_before": left_out}])
-        return _json(status, {"error": why})
-
-
-def _json(status: int, body: dict[str, Any]) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(body, enc_hook=str), content_type="application/json")

@@ -21,6 +21,8 @@ class Standing:
     """The configuration decides, because nothing else has, or because it has changed since."""
     unreadable: str = ""
     """Why it cannot be known; empty where it is."""
+    mendable: bool = True
+    """Whether a person's order would mend it: it is this model's entry alone that cannot be used."""
 
     @property
     def serving(self) -> str:
@@ -42,6 +44,7 @@ def standing_of(model: Model, raw: msgspec.Raw | Entry | None, memory: Memory) -
         entry = raw if isinstance(raw, Entry) else active_file.entry(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return Standing(default, True, f"its entry in the active file cannot be read: {' '.join(str(error).split())}")
+    default = of_configuration(model, max(memory.generation, entry.generation))  # it never goes back
     if entry.config_production != model.production:
         return Standing(default, by_configuration=True)
     if not entry.weights or not set(entry.weights) <= set(model.targets):

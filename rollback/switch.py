@@ -15,7 +15,7 @@ from rollback.actions.action import ActionError
 from rollback.actions.active_file import ActiveFile, ActiveFileError
 from rollback.actions.steps import Steps
 from rollback.audit import Audit
-from rollback.journal import Begun, Journal, Key, Latch
+from rollback.journal import NO_ALERT, Begun, Journal, Key, Latch
 from rollback.standing import Standing, of_configuration, settle, standing_of
 
 _log = logging.getLogger("shadowdrift.rollback")
@@ -53,7 +53,7 @@ class Switch:
             try:
                 raw = (self._active_file.read() or {}).get(name)
             except ActiveFileError as error:
-                return Standing(of_configuration(model, memory.generation), True, str(error))
+                return Standing(of_configuration(model, memory.generation), True, str(error), mendable=False)
         found = standing_of(model, raw, memory)
         changes = settle(memory, found, model)
         if changes:
@@ -78,10 +78,12 @@ class Switch:
         generation = self._journal.of[model.name].generation + 1
         return Entry(dict(weights), model.production, mode, reason, by, at, generation)
 
-    async def to(self, after: Entry, model: Model, standing: Standing, *, key: Key | None = None) -> None:
-        """Put it in force; with an alert's `key` it latches. Raises `SwitchFailedError`."""
+    async def to(
+        self, after: Entry, model: Model, standing: Standing, *, latches: bool = False, key: Key = NO_ALERT
+    ) -> None:
+        """Put it in force, by an alert where `key` names one. Raises `SwitchFailedError`."""
         memory = self._journal.of[model.name]
-        begun = Begun(after, key is not None, *(key or ("", "")))
+        begun = Begun(after, latches, *key)
         try:
             memory.begun = begun
             self._journal.write()
@@ -111,6 +113,7 @@ class Switch:
         memory.switched_at = self._clock()
         if begun.latches:
             memory.latch = Latch(memory.switched_at, after.reason, model.production)
+        if begun.fingerprint:
             memory.remember((begun.fingerprint, begun.starts_at), after.generation)
 
     def _kept(self) -> None:

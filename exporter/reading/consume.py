@@ -1,8 +1,7 @@
-"""The consumer group's member: which partitions are ours, from which offset they are read, how Kafka's absence ends.
+"""Kafka to the intake: sessions with the brokers, one after the other, until the process ends.
 
-Positions are kept here and not by the group: a partition that comes is read again from ten windows before its end, so
-that the windows come back, and one that stays goes on where it was. Committed offsets serve lag tools, and tell what an
-earlier run has already sent on.
+Which partitions are ours is `membership`'s to know, where their reading begins is `placing`'s. Committed offsets serve
+lag tools, and tell what an earlier run has already sent on.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
@@ -22,64 +20,84 @@ from events import topics
 from events.brokers import Brokers
 from events.obstacles import Obstacle
 from exporter.reading.intake import Intake
+from exporter.reading.membership import HEARTBEAT_SECONDS, SESSION_SECONDS, Membership
+from exporter.reading.placing import TOPICS, Placing
+from exporter.reading.shedding import Shedding
+from exporter.reading.state import Standing, StateStore
+from exporter.reading.stepping import Stepping
 from lifecycle.refusal import Refusal
 
 _log = logging.getLogger("shadowdrift.exporter")
 
 GROUP: Final = "shadowdrift-exporter"
-TOPICS: Final = frozenset({topics.PRODUCTION, topics.SHADOW, topics.LABELS})
 
-_WINDOWS_BACK: Final = 10
-_POLL_MS: Final = 200
-_POLL_RECORDS: Final = 1000
 _SLICE_SECONDS: Final = 0.01
 """Decoding never holds the event loop for much longer than this, one message apart."""
 _COMMIT_SECONDS: Final = 5.0
 _CALL_SECONDS: Final = 15.0
 _SILENT_SECONDS: Final = 10.0
 """A broker answers a fetch twice a second, also when there is nothing to read."""
+_FIRST_WRITE_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 2.0
 _BACKOFF_SECONDS: Final = (0.5, 10.0)
 
 
-class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
+class Consumer:
     """Reads the topics of events and of labels into the intake until it is cancelled."""
 
-    def __init__(self, brokers: Brokers, intake: Intake) -> None:
+    def __init__(self, brokers: Brokers, intake: Intake, store: StateStore, seat: str | None = None) -> None:
+        """`seat` is a name in the group that no other process has; without one a crash costs a session's length."""
         self._brokers = brokers
         self._intake = intake
+        self._store = store
+        self._seat = seat
+        self.placing: Final = Placing(intake, store)
+        self._membership = Membership(self.placing.keep)
+        self._stepping = Stepping(intake, self.placing)
+        self._shedding = Shedding()
         self._consumer: AIOKafkaConsumer | None = None
-        self._assigned: frozenset[TopicPartition] | None = None
-        self._generation = 0
-        """Counts the assignments; what was read under an older one is read again."""
-        self._placed = 0
-        self._positions: dict[TopicPartition, int] = {}
-        self._ends: dict[TopicPartition, int] = {}
-        self._sent_below: dict[TopicPartition, int] = {}
         self._commit: asyncio.Task[None] | None = None
         self._heard: dict[TopicPartition, tuple[int | None, float]] = {}
         """By partition, aiokafka's mark of the last answer to a fetch, and when we saw it change."""
-        self._stepping = False
-        """Whether messages are read one at a time, because one of the next cannot be read."""
-        self._skipped: TopicPartition | None = None
         self._waits_for: str | None = "Kafka"
         self.obstacle: Obstacle | None = None
         """What keeps it from Kafka, None while nothing does."""
 
     def waits_for(self) -> str | None:
-        """None once the partitions are assigned and their positions set."""
+        """None once the partitions are assigned and the windows of their models are back."""
+        if self._waits_for is None and not self._membership.certain():
+            return "its partitions"
+        if self._waits_for is None and any(map(self._intake.replaying, self._intake.owned)):
+            return "its windows"
         return self._waits_for
+
+    def certain(self) -> bool:
+        """Whether what is owned may be shown: nobody else can be its owner."""
+        return self._membership.certain()
 
     def lag(self) -> dict[tuple[str, int], int]:
         """By topic and partition, how many messages of the log are yet to be read, as far as the broker has said."""
         lags = {}
-        for partition, position in self._positions.items():
-            end = self._ends.get(partition, position)
-            if self._consumer is not None and self._assigned and partition in self._assigned:
-                with contextlib.suppress(KafkaError, AssertionError, KeyError):
-                    end = self._consumer.highwater(partition) or end
-            lags[partition.topic, partition.partition] = max(0, end - position)
+        for partition, position in self.placing.positions.items():
+            lags[partition.topic, partition.partition] = max(0, self._end(partition, position) - position)
         return lags
+
+    def models(self) -> list[str]:
+        """The models whose state can be written: each of their sections stands at the same offsets."""
+        return [name for name in self._intake.owned if not self._intake.replaying(name)]
+
+    def standing(self, model: str) -> Standing | None:
+        """A model as it stands, if it is ours for certain."""
+        return self.placing.standing(model) if self._membership.certain() else None
+
+    def epoch(self, model: str) -> int | None:
+        """Which owner of the model's partition we are, if it is ours."""
+        mine = self._membership.assigned is not None and self._membership.fresh()
+        return self.placing.epoch(model) if mine else None
+
+    def begin_anew(self, model: str) -> None:
+        """Forget what is known of a model."""
+        self.placing.begin_anew(model)
 
     async def run(self) -> None:
         """Consume. A broker that is away is tried again and again; `Refusal` for partition counts that differ."""
@@ -102,20 +120,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
                 backoff = min(max(2 * backoff, _BACKOFF_SECONDS[0]), _BACKOFF_SECONDS[1])
                 await asyncio.sleep(backoff)
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """The group is being shared out anew; aiokafka calls this in between our steps."""
-        del revoked
-        self._assigned = None
-        self._generation += 1
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Drop at once what now belongs to another process."""
-        self._assigned = frozenset(assigned)
-        self._generation += 1
-        for gone in self._positions.keys() - self._assigned:
-            del self._positions[gone]
-            self._intake.disown(gone.partition)
-
     async def _wait_for_topics(self) -> None:
         told = False
         while True:
@@ -126,7 +130,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             missing = sorted(TOPICS - counts.keys())
             self.obstacle = "topics" if missing else None
             if not missing:
-                self._move(counts[topics.PRODUCTION])
+                self.placing.move(counts[topics.PRODUCTION])
                 self._waits_for = "its partitions"
                 return
             self._waits_for = f"the topic {missing[0]}"
@@ -143,44 +147,122 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             **self._brokers.arguments(),
             group_id=GROUP,
             client_id=GROUP,
+            group_instance_id=self._seat,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             partition_assignment_strategy=(RangePartitionAssignor,),
+            session_timeout_ms=int(SESSION_SECONDS * 1000),
+            heartbeat_interval_ms=int(HEARTBEAT_SECONDS * 1000),
             metadata_max_age_ms=30_000,
             retry_backoff_ms=500,
         )
+        writing: asyncio.Task[None] | None = None
         try:
             await consumer.start()
-            consumer.subscribe(topics=sorted(TOPICS), listener=self)
+            self._membership.enter(consumer)
+            consumer.subscribe(topics=sorted(TOPICS), listener=self._membership)
             self._consumer = consumer
-            await self._read(consumer)
+            writing = asyncio.create_task(self._store.run(self), name="write state")
+            await self._read(consumer, writing)
         finally:
-            await self._close(consumer)
+            await self._close(consumer, writing)
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+    async def _read(self, consumer: AIOKafkaConsumer, writing: asyncio.Task[None]) -> None:
         commit_at = time.monotonic() + _COMMIT_SECONDS
+        membership = self._membership
         while True:
-            generation = self._generation
-            batches = await self._poll(consumer)
-            if self._placed != self._generation:
-                if self._assigned is None:
+            generation = membership.generation
+            batches = await self._stepping.poll(consumer, membership.settled)
+            if not membership.settled():
+                if membership.assigned is None:
                     await asyncio.sleep(0.05)
                 else:
-                    await self._place(consumer, self._assigned)
-            elif generation == self._generation:
+                    await self._place(consumer, membership.assigned)
+            elif generation == membership.generation:
                 for partition, records in batches.items():
-                    await self._take(partition, records)
+                    await self._take(consumer, partition, records)
+                self._shed(consumer)
                 self._listen(consumer)
+            if writing.done():
+                writing.result()
             if time.monotonic() >= commit_at:
                 commit_at = time.monotonic() + _COMMIT_SECONDS
                 self._commit_later(consumer)
 
-    def _listen(self, consumer: AIOKafkaConsumer) -> None:
-        """Notice a broker that has fallen silent: aiokafka asks it again and again and tells nobody."""
-        if self._placed != self._generation:
+    async def _place(self, consumer: AIOKafkaConsumer, assigned: frozenset[TopicPartition]) -> None:
+        membership, generation = self._membership, self._membership.generation
+        self._check_counts(consumer)
+        fresh: list[Standing] = []
+        if assigned:
+            fresh = await self.placing.place(
+                consumer, assigned, membership.unbroken, lambda: membership.generation == generation
+            )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._store.begin(self, fresh), _FIRST_WRITE_SECONDS)
+        if membership.generation != generation:
+            return
+        membership.placed = generation
+        self._stepping.restart()
+        self._shedding.forget()
+        self._heard = {}
+        self._waits_for = None
+        numbers = sorted(partition.partition for partition in assigned if partition.topic == topics.PRODUCTION)
+        _log.info("partitions assigned", extra={"fields": {"partitions": numbers}})
+
+    def _check_counts(self, consumer: AIOKafkaConsumer) -> None:
+        """Topics may grow while we run: then models move to other partitions, and everything begins anew."""
+        counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in sorted(TOPICS)}
+        if not all(counts.values()):
+            raise topics.TopicsError("topics", "the topics have gone")
+        unequal = topics.unequal_partitions(counts)
+        if unequal:
+            raise Refusal(unequal)
+        self.placing.move(counts[topics.PRODUCTION])
+
+    async def _take(self, consumer: AIOKafkaConsumer, partition: TopicPartition, records: list[Any]) -> None:
+        """Hand over the records in slices, and leave off when the assignment changes meanwhile."""
+        await self._look_back(consumer, partition, records[0].offset)
+        done = 0
+        while done < len(records) and self._membership.settled():
+            done = self._intake.take(records, done, self.placing.sent_below.get(partition, 0), _SLICE_SECONDS)
+            position = records[done - 1].offset + 1
+            self.placing.positions[partition] = position
+            self._intake.reached(partition.topic, partition.partition, position)
+            await asyncio.sleep(0)
+
+    async def _look_back(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+        """Count it where the log has let go of what was to be read next, for which aiokafka takes the oldest."""
+        position = self.placing.positions.get(partition, offset)
+        if offset > position:
+            begins = await asyncio.wait_for(consumer.beginning_offsets([partition]), _CALL_SECONDS)
+            self._intake.counters.offsets_gone[partition.topic] += begins[partition] > position
+
+    def _shed(self, consumer: AIOKafkaConsumer) -> None:
+        """Pass over what would be read in vain."""
+        if not self._membership.settled():
             return
         now = time.monotonic()
-        marks = {partition: consumer.last_poll_timestamp(partition) for partition in self._positions}
+        for partition, position in self.placing.positions.items():
+            if partition.topic == topics.LABELS:
+                continue
+            largest = max((each.size for each in self._intake.models_of(partition.partition)), default=0)
+            skipped = self._shedding.skipped(partition, self._end(partition, position) - position, largest, now)
+            if skipped:
+                self.placing.positions[partition] = position + skipped
+                consumer.seek(partition, position + skipped)
+                self._intake.counters.skipped[partition.topic] += skipped
+                self._intake.reached(partition.topic, partition.partition, position + skipped)
+                _log.warning(
+                    "more comes than can be read; messages are passed over, counted in drift_events_skipped_total",
+                    extra={"fields": {"topic": partition.topic, "partition": partition.partition, "count": skipped}},
+                )
+
+    def _listen(self, consumer: AIOKafkaConsumer) -> None:
+        """Notice a broker that has fallen silent: aiokafka asks it again and again and tells nobody."""
+        if not self._membership.settled():
+            return
+        now = time.monotonic()
+        marks = {partition: consumer.last_poll_timestamp(partition) for partition in self.placing.positions}
         heard = self._heard
         self._heard = {
             partition: heard[partition] if partition in heard and heard[partition][0] == mark else (mark, now)
@@ -197,105 +279,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
     def _servers(self) -> dict[str, str]:
         return {"bootstrap_servers": str(self._brokers)}
 
-    async def _poll(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
-        if self._stepping and self._placed == self._generation:
-            return await self._step(consumer)
-        try:
-            batches: dict[TopicPartition, list[Any]] = await consumer.getmany(
-                timeout_ms=_POLL_MS, max_records=_POLL_RECORDS
-            )
-        except ValueError:  # a header whose name is not UTF-8; aiokafka does not say where
-            self._stepping, self._skipped = True, None
-            if self._placed == self._generation:
-                for partition, position in self._positions.items():
-                    consumer.seek(partition, position)
-            return {}
-        return batches
-
-    async def _step(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, list[Any]]:
-        """The next message of each partition; one that cannot be read is left out, with what follows in its batch."""
-        generation = self._generation
-        batches: dict[TopicPartition, list[Any]] = {}
-        for partition, position in list(self._positions.items()):
-            try:
-                batches |= await consumer.getmany(partition, timeout_ms=0, max_records=1)
-            except ValueError as error:
-                if generation != self._generation:
-                    return {}
-                self._intake.leave_out(
-                    partition.topic,
-                    partition.partition,
-                    position,
-                    str(error),
-                    repeated=position < self._sent_below.get(partition, 0),
-                )
-                self._positions[partition] = position + 1
-                consumer.seek(partition, position + 1)
-                self._skipped = partition
-        if self._skipped in batches:
-            self._stepping = False
-        if not batches:
-            await asyncio.sleep(0.01)
-        return batches
-
-    async def _take(self, partition: TopicPartition, records: list[Any]) -> None:
-        """Hand over the records in slices, and leave off when the assignment changes meanwhile."""
-        done = 0
-        while done < len(records) and self._placed == self._generation:
-            done = self._intake.take(records, done, self._sent_below.get(partition, 0), _SLICE_SECONDS)
-            self._positions[partition] = records[done - 1].offset + 1
-            await asyncio.sleep(0)
-
-    async def _place(self, consumer: AIOKafkaConsumer, assigned: frozenset[TopicPartition]) -> None:
-        """Set the positions of a new assignment: those that stayed go on, those that came begin windows back."""
-        generation = self._generation
-        self._check_counts(consumer)
-        if assigned:
-            begins = await asyncio.wait_for(consumer.beginning_offsets(assigned), _CALL_SECONDS)
-            ends = await asyncio.wait_for(consumer.end_offsets(assigned), _CALL_SECONDS)
-            for partition in sorted(assigned):
-                if partition not in self._positions:
-                    committed = await asyncio.wait_for(consumer.committed(partition), _CALL_SECONDS)
-                    # Beyond the end it is of a topic that has been made anew since.
-                    self._sent_below[partition] = committed if committed and committed <= ends[partition] else 0
-            if generation != self._generation:
-                return
-            self._ends = ends
-            for partition in sorted(assigned):
-                self._begin(partition, begins[partition], ends[partition])
-                consumer.seek(partition, self._positions[partition])
-        if self._generation == generation:
-            self._placed = generation
-            self._stepping = False
-            self._heard = {}
-            self._waits_for = None
-            numbers = sorted(partition.partition for partition in assigned if partition.topic == topics.PRODUCTION)
-            _log.info("partitions assigned", extra={"fields": {"partitions": numbers}})
-
-    def _check_counts(self, consumer: AIOKafkaConsumer) -> None:
-        """Topics may grow while we run: then models move to other partitions, and everything begins anew."""
-        counts = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in sorted(TOPICS)}
-        if not all(counts.values()):
-            raise topics.TopicsError("topics", "the topics have gone")
-        unequal = topics.unequal_partitions(counts)
-        if unequal:
-            raise Refusal(unequal)
-        self._move(counts[topics.PRODUCTION])
-
-    def _move(self, partitions: int) -> None:
-        """Where models belong to other partitions than before, their windows have gone, and so nothing is read on."""
-        if self._intake.place(partitions):
-            self._positions.clear()
-
-    def _begin(self, partition: TopicPartition, begin: int, end: int) -> None:
-        position = self._positions.get(partition)
-        if position is None or position > end:  # beyond the end: the topic has been made anew
-            self._intake.own(partition.partition)
-            models = self._intake.models_of(partition.partition)
-            position = end - _WINDOWS_BACK * max((model.size for model in models), default=0)
-            if not models:  # nothing to bring back, yet what lies here has to be sent on
-                position = self._sent_below.get(partition, 0)
-        self._positions[partition] = min(max(position, begin), end)
+    def _end(self, partition: TopicPartition, position: int) -> int:
+        """The log's end as the broker told with its last answer."""
+        end = self.placing.ends.get(partition, position)
+        assigned = self._membership.assigned
+        if self._consumer is not None and assigned and partition in assigned:
+            with contextlib.suppress(KafkaError, AssertionError, KeyError):
+                end = self._consumer.highwater(partition) or end
+        return end
 
     def _commit_later(self, consumer: AIOKafkaConsumer) -> None:
         """Commit beside the reading; one at a time, and a failure matters to nobody."""
@@ -303,19 +294,25 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             self._commit = asyncio.create_task(self._commit_now(consumer), name="commit offsets")
 
     async def _commit_now(self, consumer: AIOKafkaConsumer) -> None:
-        assigned = self._assigned or frozenset()
-        offsets = {partition: at for partition, at in self._positions.items() if partition in assigned}
+        assigned = self._membership.assigned or frozenset()
+        offsets = {partition: at for partition, at in self.placing.positions.items() if partition in assigned}
         with contextlib.suppress(KafkaError, TimeoutError):
-            if offsets and self._placed == self._generation:
+            if offsets and self._membership.settled():
                 await asyncio.wait_for(consumer.commit(offsets), _CALL_SECONDS)
 
-    async def _close(self, consumer: AIOKafkaConsumer) -> None:
+    async def _close(self, consumer: AIOKafkaConsumer, writing: asyncio.Task[None] | None) -> None:
         """End the session; an absent broker does not put it off for long."""
-        if self._commit is not None:
-            self._commit.cancel()
+        for task in (self._commit, writing):
+            if task is not None:
+                task.cancel()
+        if writing is not None:
+            await asyncio.wait([writing])
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._store.write(self), _STOP_SECONDS)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._commit_now(consumer), _STOP_SECONDS / 2)
-        self._consumer = self._assigned = None
-        self._generation += 1
+        await self._store.close()
+        self._consumer = None
+        self._membership.leave(consumer)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(consumer.stop(), _STOP_SECONDS)

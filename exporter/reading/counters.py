@@ -26,6 +26,10 @@ REASONS: Final[tuple[str, ...]] = (
     "unreadable",
 )
 
+StateReason = Literal["format", "profile", "window", "damaged", "incomplete", "beyond_end"]
+STATE_REASONS: Final[tuple[StateReason, ...]] = get_args(StateReason)
+"""Why a section of a model that was kept is not taken."""
+
 LEFT_OUT: Final = ("not_in_reference", "features", "tenants", "classes", "versions")
 """Why something becomes no series of its own. Feature values: the profile lacks the name, or has too many features.
 Instances whose tenant is one too many, predictions whose class or version is: they count as `_other`."""
@@ -47,6 +51,14 @@ class Counters:
     """By topic."""
     unkept: Counter[str] = field(default_factory=lambda: Counter({REJECTED: 0, PRODUCTION: 0, SHADOW: 0, LABELS: 0}))
     """Rejected or foreign events that could not be sent on, by the topic they should have gone to."""
+    skipped: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0}))
+    """By topic (never labels), messages passed over unread because more came than can be read."""
+    offsets_gone: Counter[str] = field(default_factory=lambda: Counter({PRODUCTION: 0, SHADOW: 0, LABELS: 0}))
+    """By topic, how often the log no longer held what was to be read next."""
+    state_dropped: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(STATE_REASONS, 0)))
+    """Sections of `drift.state` that could not be used, by reason."""
+    state_writes: Counter[str] = field(default_factory=lambda: Counter(written=0, failed=0))
+    """Sections by what became of their writing."""
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     """What became no series of its own, by model and reason."""
     labels: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -11,12 +11,13 @@ from typing import Final, Protocol
 
 from events.codec import EventError, decode_inference, decode_labels
 from events.headers import FORWARDED, INFERENCE_TYPE, LABELS_TYPE, Headers, header, rejected_headers
-from events.inference import InferenceEvent
+from events.inference import ROLES, InferenceEvent
 from events.labels import LabelsEvent
 from events.partitions import partition_of
 from events.topics import LABELS, REJECTED, TOPIC_OF_ROLE
 from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
+from exporter.reading.replay import Replay
 from exporter.windows.labelled import RESULTS
 from exporter.windows.models import Measured, ModelState
 from reference.profile import Profile
@@ -63,6 +64,7 @@ class Intake:
         self.refused: Final[set[str]] = set()
         """Models whose profile's file has changed into something that cannot be used."""
         self._partitions: dict[str, int] = {}
+        self._replays: dict[str, Replay] = {}
         self._send = send
         self._clock = clock
 
@@ -84,6 +86,7 @@ class Intake:
         if moved:
             self._partitions = placed
             self.owned.clear()
+            self._replays.clear()
         return moved
 
     def partition(self, model: str) -> int | None:
@@ -94,15 +97,41 @@ class Intake:
         """The configured models whose events belong to that partition."""
         return [measured for name, measured in self.models.items() if self._partitions.get(name) == partition]
 
-    def own(self, partition: int) -> None:
-        """Begin the models of a partition that has come."""
-        for measured in self.models_of(partition):
-            self.owned.setdefault(measured.name, ModelState(measured))
+    def own(self, state: ModelState, replay: Replay | None = None) -> None:
+        """Begin, or begin anew, a model whose partition has come. What `replay` tells is read, and not taken again."""
+        name = state.measured.name
+        self.owned[name] = state
+        self._replays.pop(name, None)
+        for role in ROLES:
+            self.counters.last_event.pop((name, role), None)
+            last = state.roles[role].last_time
+            if last is not None:
+                self.counters.last_event[name, role] = last
+        if replay:
+            self._replays[name] = replay
+            for topic in replay.topics():
+                state.mute(topic, replay.waiting(topic))
 
     def disown(self, partition: int) -> None:
         """Drop the models of a partition that has gone: another process measures them."""
         for measured in self.models_of(partition):
             self.owned.pop(measured.name, None)
+            self._replays.pop(measured.name, None)
+
+    def reached(self, topic: str, partition: int, position: int) -> None:
+        """Learn that the next message of a partition has this offset or a greater one."""
+        for measured in self.models_of(partition) if self._replays else ():
+            replay = self._replays.get(measured.name)
+            if replay is not None and replay.due(topic, position):
+                self._reach(self.owned[measured.name], replay, topic, position)
+
+    def replaying(self, model: str) -> bool:
+        """Whether a model is still reading what some of its sections know: they do not yet stand at one instant."""
+        return model in self._replays
+
+    def shown(self) -> dict[str, ModelState]:
+        """The owned models whose series may be shown: those that are whole."""
+        return {name: state for name, state in self.owned.items() if name not in self._replays}
 
     def take(self, records: Sequence[Record], start: int, sent_below: int, budget: float) -> int:
         """Take records of one owned partition from `start` on, for about `budget` seconds; where to go on.
@@ -162,8 +191,11 @@ class Intake:
                 self._keep(record, refused.reason, str(refused))
             return
         state = self.owned[event.model]
+        if self._replays and self._known(record, state):
+            counters.consumed[record.topic] -= 1
+            return
         if isinstance(event, LabelsEvent):
-            state.labels.take_labels(event)
+            state.take_labels(event)
             touched[event.model] = state
             return
         key = (event.model, event.role)
@@ -173,6 +205,23 @@ class Intake:
         counters.events[key] += 1
         counters.last_event[key] = event.time
         touched[event.model] = state
+
+    def _known(self, record: Record, state: ModelState) -> bool:
+        """Whether this message is read again and every section of the model has taken it before."""
+        replay = self._replays.get(state.measured.name)
+        if replay is None:
+            return False
+        if replay.due(record.topic, record.offset):
+            self._reach(state, replay, record.topic, record.offset)
+        return replay.known_to_all(record.topic)
+
+    def _reach(self, state: ModelState, replay: Replay, topic: str, offset: int) -> None:
+        """Some sections know nothing of what comes now; what they did know must not wait any more."""
+        self._flush(state)
+        replay.reach(topic, offset)
+        state.mute(topic, replay.waiting(topic))
+        if not replay:
+            del self._replays[state.measured.name]
 
     def _event(self, record: Record) -> InferenceEvent:
         """Of a message whose headers are not ours: without a type it may be an event, with another it is none."""

@@ -18,6 +18,7 @@ from exporter.showing.pair_families import pair_families
 from exporter.showing.predicted import prediction_families
 from exporter.showing.references import reference_families
 from exporter.showing.texts import text_families
+from exporter.windows.models import ModelState
 
 _CACHE_SECONDS: Final = 1.0
 
@@ -29,6 +30,14 @@ class Source(Protocol):
 
     def lag(self) -> Mapping[tuple[str, int], int]:
         """Messages that wait to be read, by topic and partition."""
+
+    def certain(self) -> bool:
+        """Whether the models are ours beyond doubt; if not, another process may show them."""
+
+
+def shown(intake: Intake, source: Source) -> dict[str, ModelState]:
+    """The models that may be shown, by name: those that are whole, and ours for certain."""
+    return intake.shown() if source.certain() else {}
 
 
 class Collector:
@@ -49,19 +58,22 @@ class Collector:
         self._drift = DriftFamilies(Comparer() if comparer is None else comparer)
         self._quality = QualityFamilies()
         self._made_at = float("-inf")
+        self._made_of: list[ModelState] = []
         self._text = b""
 
     def metrics(self) -> bytes:
         """The exposition, at most a second old."""
         now = self._monotonic()
-        if now - self._made_at >= _CACHE_SECONDS:
+        owned = list(shown(self._intake, self._source).values())
+        if now - self._made_at >= _CACHE_SECONDS or owned != self._made_of:
             self._text = exposition(self.families())
-            self._made_at = now
+            self._made_at, self._made_of = now, owned
         return self._text
 
     def families(self) -> Iterator[Family]:
         """Every family, of this instant."""
-        owned = list(self._intake.owned.values())
+        ours = shown(self._intake, self._source)
+        owned = list(ours.values())
         yield from self._drift.of(owned)
         yield from window_families(owned, self._wall())
         yield from self._quality.of(owned)
@@ -72,8 +84,8 @@ class Collector:
         yield from text_families(owned)
         yield from reference_families(self._intake)
         yield from counter_families(self._intake.counters)
-        yield lag_family(self._source.lag())
+        yield lag_family(self._source.lag() if self._source.certain() else {})
         # A model that has gone to another process is that one's to tell of.
         last = self._intake.counters.last_event
-        yield last_event_family({key: at for key, at in last.items() if key[0] in self._intake.owned})
+        yield last_event_family({key: at for key, at in last.items() if key[0] in ours})
         yield from part_families(self._source.obstacle)

@@ -34,6 +34,22 @@ def counter_families(counters: Counters) -> Iterator[Family]:
         _by_one("topic", counters.unkept),
     )
     yield _counter(
+        "drift_events_skipped_total",
+        "Messages passed over unread because more came than can be read.",
+        _by_one("topic", counters.skipped),
+    )
+    yield _counter(
+        "drift_offsets_gone_total",
+        "Times that Kafka no longer held what was to be read next.",
+        _by_one("topic", counters.offsets_gone),
+    )
+    yield _counter(
+        "drift_state_dropped_total", "Kept windows that could not be used.", _by_one("reason", counters.state_dropped)
+    )
+    yield _counter(
+        "drift_state_writes_total", "Windows written to drift.state.", _by_one("result", counters.state_writes)
+    )
+    yield _counter(
         "drift_series_dropped_total",
         "What became no series of its own.",
         labelled(("model", "reason"), counters.left_out),

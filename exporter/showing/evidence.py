@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from evidence import document
 from evidence.document import Evidence
 from exporter.reading.intake import Intake
-from exporter.showing.collect import Source
+from exporter.showing.collect import Source, shown
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
 from exporter.showing.holdings import windows_of
 from exporter.showing.label_families import labels_of
@@ -29,11 +29,11 @@ class Witness:
 
     def names(self) -> list[str]:
         """The models that this process owns."""
-        return sorted(self._intake.owned)
+        return sorted(shown(self._intake, self._source))
 
     def of(self, model: str) -> Evidence | None:
         """The evidence of this instant; None for a model that this process does not own."""
-        state = self._intake.owned.get(model)
+        state = shown(self._intake, self._source).get(model)
         if state is None:
             return None
         measured = state.measured
@@ -84,7 +84,7 @@ def _comparison(measured: Measured, compared: Compared) -> document.Comparison:
         against=compared.against,
         thresholds=dict(measured.thresholds[compared.tenant]),
         shared_instances=compared.shared,
-        design_effect=float(compared.effects.max(initial=1.0)),
+        design_effect=float(compared.effects.max()) if len(compared.effects) else 1.0,
         features=tuple(_features(measured, compared)),
     )
 

@@ -87,10 +87,17 @@ def said(prediction: Any) -> Said:
     return _NOTHING_SAID
 
 
-@lru_cache(maxsize=4096)
 def hashed(text: str) -> int:
-    """63 bits of a text; the same few classes and keys come again and again."""
+    """63 bits of a text."""
+    return _hashed_again(text) if len(text) <= _MAX_TEXT else _hashed(text)
+
+
+def _hashed(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") >> 1
+
+
+_hashed_again: Final = lru_cache(maxsize=4096)(_hashed)
+"""The same few classes and keys come again and again; only short ones are held on to."""
 
 
 def fingerprint(instance: Instance) -> int:

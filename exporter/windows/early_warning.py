@@ -23,8 +23,8 @@ _UNIT: Final = 2.0**36
 """One nat. Sums of whole numbers do not depend on where a batch ends, as rounded ones would."""
 _MOST: Final = 2**61
 """What S stays at when drift has gone on for some hundred million instances."""
-_AT_ONCE: Final = 20_000
-"""Cells, so that what is worked out for them stays within a processor's cache."""
+_AT_ONCE: Final = 7_000
+"""Cells, so that what is worked out for them stays within a processor's cache, and in memory that is there already."""
 
 
 class EarlyWarning:

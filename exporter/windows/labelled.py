@@ -60,7 +60,7 @@ class Labelled:
         self._counts: Counter[str] = Counter()
 
     def restart(self, role: Role) -> None:
-        """Another version answers in this role from now on; labels of the former one's answers join and say nothing."""
+        """Another version answers in this role now; labels of the former one's answers join, and say nothing."""
         self._look_up()
         self._answers[role].begun = self._answers[role].memory.total
         self._scores.restart()

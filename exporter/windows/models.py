@@ -10,6 +10,8 @@ import numpy as np
 
 from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
+from events.labels import LabelsEvent
+from events.topics import TOPIC_OF_ROLE
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
 from exporter.windows.pairs import Pairs
@@ -95,6 +97,12 @@ class RoleState:
         self.patterns: Final = TextPatterns(measured.model, measured.profile)
         self.left_out: Final[Counter[str]] = Counter()
         """By reason, what has become no series of its own."""
+        self.taken = 0
+        """How many events it has taken since this process has it."""
+        self.last_time: float | None = None
+        """The event time of the last of them."""
+        self.muted: frozenset[str] = frozenset()
+        """Tenants whose windows know already what is being read again."""
         self._waiting: list[InferenceEvent] = []
         self._keys: list[int] = []
 
@@ -135,6 +143,8 @@ class RoleState:
         key = event_key(event.id)
         if self.ids.seen(key):
             return False
+        self.taken += 1
+        self.last_time = event.time
         if event.outcome in _IN_WINDOWS:
             self._waiting.append(event)
             self._keys.append(key)
@@ -179,7 +189,8 @@ class RoleState:
                     name = self._measured.window_of(event.tenant)
                     if event.tenant in self._measured.beyond:
                         self.left_out["tenants"] += lengths[position]
-                    by_tenant.setdefault(name, []).append(position)
+                    if name not in self.muted:
+                        by_tenant.setdefault(name, []).append(position)
         if not by_tenant:
             return
         ends = np.cumsum(lengths)
@@ -192,6 +203,9 @@ class RoleState:
         """Predictions are those of one version: at a switch their columns start again."""
         window, predicted = self.windows[tenant], self._measured.columns.predicted
         restarted: Sequence[int] = ()
+        if set(versions) == {window.version}:  # as it nearly always is
+            window.add(rows)
+            return Entered(rows, restarted)
         entering = [(version, length) for version, length in zip(versions, lengths, strict=True) if length]
         if not entering:
             return Entered(rows, restarted)
@@ -220,9 +234,13 @@ class ModelState:
         self.shadowed: Final = Shadowed(measured.size, measured.tenants, measured.model.labels)
         self.labels: Final = self.shadowed.labels
         self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
-        self.warm_up = None if measured.profile is not None else WarmUp(measured.size, measured.model.drift)
+        self.warm_up = (
+            None if measured.profile is not None else WarmUp(measured.size, measured.window_of, measured.model.drift)
+        )
         """What is remembered of production while there is no reference, and of the shadow; None once there is one."""
         self.recent = None if self.warm_up is None else Recent(measured.size, measured.window_of)
+        self._pairs_know: set[str] = set()
+        """Topics that are being read again and whose next messages pairs and labels know."""
 
     @property
     def pairs(self) -> Pairs:
@@ -264,9 +282,25 @@ class ModelState:
         """Take an event of this model; False, and nothing else, if it came before."""
         if not self.roles[event.role].take(event):
             return False
-        if event.outcome in _IN_WINDOWS:
+        if event.outcome in _IN_WINDOWS and TOPIC_OF_ROLE[event.role] not in self._pairs_know:
             self.shadowed.take(event)
         return True
+
+    def take_labels(self, event: LabelsEvent) -> None:
+        """Take a label event of this model; `labels.flush` tells what has become of it."""
+        self.labels.take_labels(event)
+
+    def mute(self, topic: str, known: frozenset[str]) -> None:
+        """Read a topic again without the sections that have seen its next messages; for the next ones, that is.
+
+        Their names are `tenant|role` and `pairs` (`sections`).
+        """
+        self._pairs_know.discard(topic)
+        if "pairs" in known:
+            self._pairs_know.add(topic)
+        for role, state in self.roles.items():
+            if TOPIC_OF_ROLE[role] == topic:
+                state.muted = frozenset(tenant for tenant in state.windows if f"{tenant}|{role}" in known)
 
     def flush(self) -> Counter[str]:
         """Move what waits into the windows of both roles; by reason, what became no series of its own."""
@@ -298,8 +332,8 @@ class ModelState:
         self.warm_up = self.recent = None
         left_out = self.flush()  # they have been answered, whatever they are measured by
         self.refer(Measured(self.measured.model, profile, "warmup"))
-        production.pass_again(list(warm_up.events()))
-        self.roles["shadow"].pass_again(list(recent.events()))
+        production.pass_again(list(warm_up.latest()))
+        self.roles["shadow"].pass_again(list(recent.latest()))
         production.give_back(behind)
         return left_out
 

@@ -143,8 +143,6 @@ class Pairs:
         """Pairs, ever made, whose features differ: a fault of the pipeline."""
         self.unequal = 0
         """Requests, ever, of which the two models answered different numbers of instances; they make no pairs."""
-        self.revision = 0
-        """Another number after each change."""
         self._tenants: Final = tuple(tenants)
         self._index: Final = {tenant: position for position, tenant in enumerate(tenants)}
         self._other: Final = self._index.get("_other", _NOBODY)
@@ -159,7 +157,6 @@ class Pairs:
     def restart(self, role: Role) -> None:
         """Another version of this role answers from now on."""
         (self._production if role == "production" else self._shadow).restart()
-        self.revision += 1
 
     def take(self, event: InferenceEvent, key: bytes) -> None:
         """Take an answer that enters, of at least one instance; `key` is the identity of its id."""
@@ -167,7 +164,6 @@ class Pairs:
         ours, theirs = (self._production, self._shadow) if production else (self._shadow, self._production)
         if key in ours.requests:  # it came before, longer ago than duplicates are remembered
             return
-        self.revision += 1
         request = ours.add(key, event)
         if production:
             self._seat(request, event.tenant)

@@ -104,9 +104,9 @@ class Remembered:
         self._sealed: deque[Chunk] = deque()
         self._sealed_bytes = 0
         self._horizon = b""
-        """Of the ids that were forgotten and tell their time, the latest, as far as the open chunk has been swept."""
+        """Of the ids that were forgotten and tell their time, the latest."""
         self._horizon_at = -1
-        """Up to which instance the oldest sealed chunk has been swept."""
+        """Up to which instance that is known."""
         self._crowded = False
         """Whether something was forgotten for lack of room."""
         self._first = 0
@@ -180,15 +180,17 @@ class Remembered:
         self._keys = [now["keys"][start : start + 16] for start in range(0, len(now["keys"]), 16)]
         self._open = [plain.entry(position) for position in range(len(self._keys))]
         self._index = {key: position for position, key in enumerate(self._keys)}
-        self._open_bytes, self._swept = plain.size, 0
+        self._open_bytes, self._swept, self._horizon_at = plain.size, 0, -1
 
     def _forgotten_until(self) -> bytes:
         oldest = self.total - self.keep
-        if self._sealed:
-            if self._horizon_at != oldest:
-                self._horizon_at = oldest
-                self._horizon = max(self._horizon, self._sealed[0].latest(oldest))
+        if self._horizon_at == oldest:
             return self._horizon
+        self._horizon_at = oldest
+        for chunk in self._sealed:
+            if chunk.first >= oldest:
+                break
+            self._horizon = max(self._horizon, chunk.latest(oldest))
         while self._swept < len(self._open) and self._open[self._swept].last <= oldest:
             if made_in_order(self._keys[self._swept]):
                 self._horizon = max(self._horizon, self._keys[self._swept])

@@ -12,7 +12,7 @@ import numpy as np
 
 from events.inference import InferenceEvent, Instance
 from exporter.windows.window import Layout, Rows
-from reference.binning import ABSENT, Absent, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
+from reference.binning import ABSENT, Bins, Cells, absent_cell, bin_names, bins_of, invalid_cell, missing_cell
 from reference.probabilities import greatest, likeliest
 from reference.profile import CONFIDENCE, PREDICTION, Profile
 
@@ -122,9 +122,9 @@ class Columns:
             columns, whole = [[row.get(name, ABSENT) for row in rows] for name in names], False
         taken = len(rows) * len(names)
         for name, values in zip(names, columns, strict=True):
-            position, types = self.index[name], set(map(type, values))
-            cells[:, position] = self.bins[position].cells(values, types)
-            if not whole and Absent in types:
+            position = self.index[name]
+            cells[:, position] = self.bins[position].cells(values)
+            if not whole:
                 taken -= sum(value is ABSENT for value in values)
         return taken
 
@@ -132,8 +132,7 @@ class Columns:
         values: list[Any] = [
             None if instance.prediction is _NEVER_ASKED else instance.prediction for instance in instances
         ]
-        types = set(map(type, values))
-        lists = list in types
+        lists = list in set(map(type, values))
         for position in self.predicted:
             found: list[Any] = values
             if self.names[position] == CONFIDENCE:
@@ -141,7 +140,7 @@ class Columns:
             elif lists:
                 found = [likeliest(value) for value in values]
             bins = self.bins[position]
-            cells[:, position] = bins.cells(found, set(map(type, found)))
+            cells[:, position] = bins.cells(found)
             cells[~asked, position] = absent_cell(bins.size)
 
     def _mark_invalid(self, cells: Cells, instances: Sequence[Instance]) -> None:

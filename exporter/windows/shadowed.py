@@ -20,6 +20,7 @@ class Shadowed:
         """`size` is W, `tenants` are those told apart; `entries` in a chunk of the labels' memory, for tests."""
         self.pairs = Pairs(size, tenants)
         self.labels: Final = Labelled(labels, size, entries)
+        self._changes = 0
         self._runs: Final[dict[Role, Run]] = {role: Run(size) for role in ROLES}
 
     def tell_apart(self, tenants: Sequence[str]) -> None:
@@ -27,9 +28,9 @@ class Shadowed:
         self.pairs = Pairs(self.pairs.size, tenants)
 
     @property
-    def revision(self) -> tuple[int, ...]:
-        """Another one after each change."""
-        return (self.pairs.revision, self.labels.revision, *(run.others for run in self._runs.values()))
+    def revision(self) -> int:
+        """A greater one after each change, 0 before the first."""
+        return self._changes + self.labels.revision
 
     def version(self, role: Role) -> str | None:
         """The version whose answers make pairs; None before the first, and after a switch to one of which none does."""
@@ -40,10 +41,14 @@ class Shadowed:
         instances = len(event.instances)
         if not instances:
             return
-        key = entering(event)
-        if not self._runs[event.role].goes_on(event.version, instances, enters=key is not None):
+        key, run = entering(event), self._runs[event.role]
+        others = run.others
+        if not run.goes_on(event.version, instances, enters=key is not None):
+            self._changes += 1
             self.pairs.restart(event.role)
             self.labels.restart(event.role)
+        if key is not None or run.others != others:
+            self._changes += 1
         if key is not None:
             self.pairs.take(event, key)
             self.labels.take(event, key)

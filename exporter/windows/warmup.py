@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -34,16 +34,67 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 _CHUNK: Final = 1_000
 
 
-class WarmUp:
+class Remembered(NamedTuple):
+    """One event."""
+
+    tenant: str | None
+    """Under whose name it has a window beside that of `_all`."""
+    instances: int
+    text: bytes
+
+
+class _Memory:
+    """Events of one role, in their order. `tenant_of` tells under which name a tenant has its window of W."""
+
+    def __init__(self, size: int, tenant_of: Callable[[str], str]) -> None:
+        self._size: Final = size
+        self._tenant_of: Final = tenant_of
+        self._held: deque[Remembered] = deque()
+        self._bytes = 0
+
+    def latest(self) -> Iterator[InferenceEvent]:
+        """Those of which an instance would stand in a window."""
+        return (decode_inference(held.text) for held in self._staying())
+
+    def kept(self) -> dict[str, Any]:
+        """What survives a restart."""
+        return {"events": b"\n".join(held.text for held in self._held)}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Go on from what `kept` gave. Raises ValueError for anything else."""
+        self._clear()
+        for text in kept["events"].split(b"\n") if kept["events"] else ():
+            self._remember(decode_inference(text))
+
+    def _remember(self, event: InferenceEvent) -> None:
+        tenant = None if event.tenant is None else self._tenant_of(event.tenant)
+        self._held.append(Remembered(tenant, len(event.instances), encode(event)))
+        self._bytes += len(self._held[-1].text)
+
+    def _clear(self) -> None:
+        self._held.clear()
+        self._bytes = 0
+
+    def _staying(self) -> deque[Remembered]:
+        younger: Counter[str | None] = Counter()
+        every = 0
+        staying: deque[Remembered] = deque()
+        for held in reversed(self._held):
+            if every < self._size or (held.tenant is not None and younger[held.tenant] < self._size):
+                staying.appendleft(held)
+            every += held.instances
+            younger[held.tenant] += held.instances
+        return staying
+
+
+class WarmUp(_Memory):
     """The first 10 W instances of production, until the reference is made of them."""
 
-    def __init__(self, size: int, drift: Drift) -> None:
-        """`size` is W."""
+    def __init__(self, size: int, tenant_of: Callable[[str], str], drift: Drift) -> None:
+        super().__init__(size, tenant_of)
         self.wanted: Final = min(WINDOWS * size, MAX_INSTANCES)
         self.instances = 0
         self._binning: Final = Binning(drift.bins, drift.binning, drift.range)
-        self._encoded: list[bytes] = []
-        self._bytes = 0
 
     @property
     def complete(self) -> bool:
@@ -55,15 +106,8 @@ class WarmUp:
         for position, event in enumerate(events):
             if self.complete:
                 return position
-            text = encode(event)
-            self._encoded.append(text)
-            self._bytes += len(text)
-            self.instances += len(event.instances)
+            self._remember(event)
         return len(events)
-
-    def events(self) -> Iterator[InferenceEvent]:
-        """All that are remembered, in their order."""
-        return map(decode_inference, self._encoded)
 
     def profile(self) -> Profile | None:
         """The reference, by the rules of `shadowdrift profile`; None where no column has a valid value."""
@@ -82,83 +126,49 @@ class WarmUp:
 
     def _rows(self, key_ids: set[str]) -> Iterator[dict[str, Any]]:
         """Every instance as a row; `key_ids` takes the keys that their strings were hashed under."""
-        for event in self.events():
+        for event in (decode_inference(held.text) for held in self._held):
             if event.key_id is not None:
                 key_ids.add(event.key_id)
             yield from map(row_of, event.instances)
 
     def restart(self) -> None:
         """Forget all, and begin with what comes now."""
-        self._encoded.clear()
-        self._bytes = self.instances = 0
+        self._clear()
 
-    def kept(self) -> dict[str, Any]:
-        """What survives a restart."""
-        return {"events": b"\n".join(self._encoded)}
+    def _remember(self, event: InferenceEvent) -> None:
+        super()._remember(event)
+        self.instances += len(event.instances)
 
-    def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from what `kept` gave. Raises ValueError for anything else."""
-        self.restart()
-        self.take([decode_inference(text) for text in _lines(kept["events"])])
+    def _clear(self) -> None:
+        super()._clear()
+        self.instances = 0
 
 
-class Recent:
-    """The last events of a role, as far as a window of W holds instances of theirs: that of `_all`, or of a tenant."""
+class Recent(_Memory):
+    """The last events of a role, as far as a window holds instances of theirs."""
 
     def __init__(self, size: int, tenant_of: Callable[[str], str]) -> None:
-        """`size` is W; `tenant_of` tells under which name a tenant has its window."""
-        self._size: Final = size
-        self._tenant_of: Final = tenant_of
-        self._held: deque[tuple[str | None, int, bytes]] = deque()
-        """The tenant's window, the number of instances, and the event."""
-        self._bytes = 0
+        super().__init__(size, tenant_of)
         self._look_at = 2 * size
 
     def take(self, events: Iterable[InferenceEvent]) -> None:
         """Remember events, and forget what no window would hold any more."""
         for event in events:
-            text = encode(event)
-            tenant = None if event.tenant is None else self._tenant_of(event.tenant)
-            self._held.append((tenant, len(event.instances), text))
-            self._bytes += len(text)
+            self._remember(event)
         if len(self._held) >= self._look_at:
             self._forget()
             self._look_at = 2 * len(self._held) + self._size
         while self._bytes > MAX_BYTES:
-            self._bytes -= len(self._held.popleft()[2])
-
-    def events(self) -> Iterator[InferenceEvent]:
-        """Those that are remembered, in their order."""
-        return (decode_inference(text) for _, _, text in self._held)
+            self._bytes -= len(self._held.popleft().text)
 
     def kept(self) -> dict[str, Any]:
         """What survives a restart."""
         self._forget()
-        return {"events": b"\n".join(text for _, _, text in self._held)}
-
-    def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from what `kept` gave. Raises ValueError for anything else."""
-        self._held.clear()
-        self._bytes = 0
-        self.take([decode_inference(text) for text in _lines(kept["events"])])
+        return super().kept()
 
     def _forget(self) -> None:
-        younger: Counter[str | None] = Counter()
-        every = 0
-        staying: deque[tuple[str | None, int, bytes]] = deque()
-        for held in reversed(self._held):
-            tenant, count, text = held
-            if every < self._size or (tenant is not None and younger[tenant] < self._size):
-                staying.appendleft(held)
-            else:
-                self._bytes -= len(text)
-            every += count
-            younger[tenant] += count
-        self._held = staying
-
-
-def _lines(text: bytes) -> list[bytes]:
-    return text.split(b"\n") if text else []
+        self._held = self._staying()
+        self._bytes = sum(len(held.text) for held in self._held)
 
 
 def encoded(profile: Profile) -> bytes:

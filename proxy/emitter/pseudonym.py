@@ -69,6 +69,7 @@ class Pseudonymiser:
         self._known: dict[str, dict[str, str]] = {}
         self._kept = 0
         self._shapes: dict[tuple[str, ...], Shape] = {}
+        self._named: dict[str, str] = {}
         self._prediction_rule = self._rules.get(PREDICTION)
 
     def apply(self, event: InferenceEvent) -> None:
@@ -157,9 +158,16 @@ class Pseudonymiser:
 
     def name(self, name: str) -> str:
         """How a feature of this name is called in an event."""
-        if name in self._names or (_NAME.fullmatch(name) and self._patterns.finds(name) is None):
+        if name in self._names:
             return name
-        return self._hash(name)
+        shown = self._named.get(name)
+        if shown is None:
+            shown = name if _NAME.fullmatch(name) and self._patterns.finds(name) is None else self._hash(name)
+            if len(name) <= _KEPT_CHARACTERS:
+                if len(self._named) >= _KEPT_TEXTS:
+                    self._named.clear()
+                self._named[name] = shown
+        return shown
 
     def shown(self, column: str, text: str) -> str:
         """What stands in an event for this text of this column."""

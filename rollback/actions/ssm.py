@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 from active.file import Entry
@@ -50,11 +51,16 @@ class Parameter:
         if len(after.asked) > 1:
             raise ActionError("ssm: the parameter names one version, not shares of several")
         former = await self.read(model)
-        await self._put(model, written(after))
 
         async def undo() -> None:
             await self._put(model, written(before) if former is None else former)
 
+        try:
+            await self._put(model, written(after))
+        except ActionError:
+            with contextlib.suppress(ActionError):  # an answer that did not come in time may have been a success
+                await undo()
+            raise
         return undo
 
     async def read(self, model: Model) -> str | None:
@@ -62,8 +68,8 @@ class Parameter:
         try:
             answer = await asyncio.to_thread(self._client.get_parameter, Name=self._name(model))
         except self._errors as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-            if code == "ParameterNotFound":
+            response = getattr(error, "response", None) or {}  # without an answer there is one too, and it is None
+            if response.get("Error", {}).get("Code") == "ParameterNotFound":
                 return None
             raise ActionError(f"ssm: {self._name(model)} cannot be read: {_words(error)}") from None
         return str(answer["Parameter"]["Value"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from active.file import Entry
 from configuration import Model
 from rollback.actions.action import Action, ActionError, Undo
+
+_log = logging.getLogger("shadowdrift.rollback")
 
 
 class Steps:
@@ -29,7 +32,10 @@ class Steps:
             try:
                 undos.append((action, await action.apply(model, before, after)))
                 self._count(model.name, action.name, "done")
-            except ActionError as error:
+            except Exception as error:
+                if not isinstance(error, ActionError):  # a fault of ours must not leave half of a switch either
+                    _log.exception("an action failed by a fault", extra={"fields": {"action": action.name}})
+                    error = ActionError(f"{action.name}: {error!r}")
                 self._count(model.name, action.name, "failed")
                 left = await self._undo(model, undos)
                 raise ActionError(f"{error}{left}; {model.name} stays as it was") from None

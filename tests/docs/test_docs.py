@@ -45,6 +45,10 @@ class Silent:
         """One partition, so that its labels show."""
         return {("inference.production", 0): 0}
 
+    def certain(self) -> bool:
+        """Nobody else can own what we own."""
+        return True
+
 
 def rows(name: str, section: str = "") -> dict[str, list[str]]:
     """The tables of a page, or of a section of it: each row's other cells by the name in its first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -39,7 +40,7 @@ RULES = {
                 {
                     "alert": "LatencySpike",
                     "expr": "histogram_quantile(0.95, sum by (model, le) "
-                    '(rate(inference_latency_seconds_bucket{role="production"}[10s]))) > 0.5',
+                    '(rate(inference_latency_seconds_bucket{role="production"}[4s]))) > 0.5',
                     "for": "1s",
                     "labels": {"severity": "critical", "action": "rollback"},
                 },
@@ -59,11 +60,20 @@ class Loop:
     folder: Path
 
     def order(self, command: str) -> dict[str, Any]:
-        """A person's command."""
+        """A person's command, done or refused."""
         request = urllib.request.Request(f"{self.rollback}/{command}", data=b"{}", method="POST")  # noqa: S310 - our own
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                found = json.load(error) if error.code == 409 else {}
+        assert found
         return found
+
+    def against_promotion(self) -> dict[str, dict[str, Any]]:
+        """What stands against the shadow, by rule."""
+        return {one["rule"]: one for one in self.order("promote")["reasons"]}
 
     def audit(self) -> list[dict[str, Any]]:
         """What was decided about alerts."""
@@ -91,7 +101,8 @@ def loop(tmp_path: Path) -> Iterator[Loop]:
     (tmp_path / "run").mkdir()
     settings = {
         "listen": f"127.0.0.1:{ports[0]}", "dry_run": False, "cool_down": 0,
-        "prometheus": f"http://127.0.0.1:{ports[1]}", "evidence": {"over": 10, "requests": 5},
+        "prometheus": f"http://127.0.0.1:{ports[1]}", "evidence": {"over": 4, "requests": 2},
+        "promotion": {"pairs": 50},
     }  # fmt: skip
     with ExitStack() as stack:
         run = stack.enter_context(RealRun(tmp_path / "run", model={"stable": "v1"}, rollback=settings))
@@ -116,12 +127,16 @@ def loop(tmp_path: Path) -> Iterator[Loop]:
 
 
 def test_drift_and_latency_move_traffic_to_the_stable_model_and_nothing_else_does(loop: Loop) -> None:
-    """Drift with its second witness, which is the prediction; a latched alert; a person's restore; a slow model."""
+    """Drift with its second witness, which is the prediction; a refused promotion; a person's restore; a slow model."""
     run, server = loop.run, loop.prometheus
     full = f'drift_window_instances{{tenant="_all", role="production"}} >= {WINDOW}'
     until_sync(lambda: server.query(full), 90, "a full window")
     assert loop.audit() == []
     assert loop.only("v2", 1.0)
+    # The shadow's answers are all a little off: once there are pairs enough, that is what stands against it.
+    until_sync(lambda: "too_few_pairs" not in loop.against_promotion(), 60, "pairs enough")
+    disagreement = loop.against_promotion()["disagreement"]
+    assert disagreement["value"] > 0.9 > disagreement["limit"]
 
     run.shift = 30.0
     until_sync(lambda: loop.only("v1", 1.0), 60, "the stable model alone answers")

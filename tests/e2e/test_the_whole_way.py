@@ -92,6 +92,36 @@ async def test_what_is_in_kafka_pairs_by_id_and_tells_nothing_personal(
             features = event.instances[0].features
             assert features["country"] in {"DE", "FR", "US"}
             assert features["note"].startswith("#")
+        await the_truth_comes(way, production, clones)
+
+
+async def the_truth_comes(way: Way, production: dict[str, Any], clones: int) -> None:
+    """Each clone is a pair, in which the two agree; labels of all requests join those that were cloned."""
+    _, exporter = await way.readings()
+    pairs = {name: exporter.total(f"drift_pair{name}") for name in ("s", "s_mismatched_total", "s_unequal_total")}
+    assert pairs == {"s": clones, "s_mismatched_total": 0, "s_unequal_total": 0}
+    assert list(exporter.select("drift_pair_completeness_ratio")) == [({"model": MODEL}, 1.0)]
+    assert list(exporter.select("drift_disagreement_ratio", tenant="_all")) == [
+        ({"model": MODEL, "tenant": "_all"}, 0.0)
+    ]
+    truth = [
+        {"id": key, "model": MODEL, "time": 1.0, "labels": [event.instances[0].features["amount"] > 1]}
+        for key, event in production.items()
+    ]
+    async with way.session.post(f"{way.exporter}/labels", json=truth) as response:
+        assert response.status == 202
+    await until(lambda: labelled(way, clones), 20, "every clone has its label")
+    _, exporter = await way.readings()
+    assert exporter.total("drift_labels_total", result="waiting") == len(truth) - clones
+    accuracy = {labels["role"]: value for labels, value in exporter.select("drift_accuracy_ratio")}
+    assert accuracy == {"production": 1.0, "shadow": 1.0}
+    assert list(exporter.select("drift_accuracy_pvalue")) == [({"model": MODEL}, 1.0)]
+
+
+async def labelled(way: Way, count: int) -> bool:
+    """Whether so many labels have joined."""
+    _, exporter = await way.readings()
+    return exporter.total("drift_labels_total", result="joined") == count
 
 
 async def read(servers: str, topic: str, count: int) -> list[Any]:

@@ -17,7 +17,7 @@ from events.partitions import partition_of
 from events.topics import TOPIC_OF_ROLE
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Message
-from exporter.windows.models import measured_models
+from exporter.windows.models import ModelState, measured_models
 from reference.columns import column_of
 from reference.profile import Binning, Profile
 
@@ -81,8 +81,8 @@ class Desk:
         models = models or (model(),)
         self.intake = Intake(measured_models(models, profiles or [profile()] * len(models)), self._send)
         self.intake.place(PARTITIONS)
-        for partition in range(PARTITIONS):
-            self.intake.own(partition)
+        for measured in self.intake.models.values():
+            self.intake.own(ModelState(measured))
 
     def _send(self, message: Message) -> bool:
         self.sent.append(message)

@@ -1,5 +1,6 @@
 """What a scrape holds, and that it always parses."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,10 @@ class Log:
     def lag(self):
         """As given."""
         return self._lag
+
+    def certain(self):
+        """Nobody else can own what we own."""
+        return True
 
 
 class Clock:
@@ -103,6 +108,65 @@ def test_a_full_window_shows_its_drift_and_its_age():
     assert of(samples, "drift_window_warming", role="production") == [0.0]
     assert of(samples, "drift_window_age_seconds", role="production") == [10.0]
     assert of(samples, "drift_last_event_timestamp_seconds", role="shadow") == [1_789_999_990.0]
+
+
+def test_each_drift_value_stands_beside_what_it_takes_to_judge_it():
+    """A critical value, a p-value, and for each level whether it is reached, of every column that is compared."""
+    desk = Desk(model(size=200, tenants=["acme"]))
+    for number in range(150):
+        score = number / 150
+        desk.take(record(event({"amount": 3.0, "country": "DE"}, tenant="acme", prediction=score)))
+    samples = scrape(desk)
+    labels = {"tenant": "acme", "against": "reference"}
+    for feature, reached in (("amount", 1.0), ("prediction", 0.0)):
+        mine = labels | {"feature": feature}
+        assert of(samples, "drift_psi_critical", **mine)[0] > 0
+        assert (of(samples, "drift_psi_pvalue", **mine)[0] < 1e-6) == bool(reached)
+        levels = [
+            of(samples, "drift_feature_drifted", **mine, level=level) for level in ("moderate", "large", "severe")
+        ]
+        assert levels == [[reached]] * 3
+    assert of(samples, "drift_features_drifted", **labels, level="severe") == [2.0]
+    assert of(samples, "drift_tenants_drifted", model="fraud") == [1.0]
+    assert of(samples, "drift_design_effect", **labels) == [1.0]
+    assert of(samples, "drift_early_warning_ratio", feature="amount")[0] > 1
+
+
+def test_the_bins_that_moved_most_are_few_and_their_shares_are_those_of_the_windows():
+    """Five columns of a tenant, three bins of each, in both windows and in the reference."""
+    names = [f"number-{place}" for place in range(20)]
+    reference = profile(1_000, names=("amount", "country"))
+    columns = dict.fromkeys(names, reference.features["amount"])
+    desk = Desk(model(size=50), profiles=[msgspec.structs.replace(reference, features=columns, prediction=None)])
+    for number in range(20):
+        moved = {name: 50.0 if place < 3 else (number - 10) / 8 for place, name in enumerate(names)}
+        for role in ("production", "shadow"):
+            desk.take(record(event(moved, role=role, id=f"bins-{number}")))
+    samples = scrape(desk)
+    shown = {key for key in samples if key[0] == "drift_bin_ratio"}
+    assert len(shown) == 5 * 3 * 3
+    features = {dict(key[1:])["feature"] for key in shown}
+    assert {"number-0", "number-1", "number-2"} <= features
+    for role in ("production", "shadow"):
+        assert 1.0 in of(samples, "drift_bin_ratio", feature="number-0", role=role)
+    above = [key for key in shown if dict(key[1:])["bin"].endswith("+inf)") and ("role", "reference") in key]
+    assert [samples[key] for key in above if ("feature", "number-0") in key] == [0.05]
+
+
+def test_predictions_are_counted_by_class_and_numbers_in_a_histogram():
+    """For each version and role; buckets add up, as Prometheus wants them."""
+    desk = Desk()
+    for value in (0.1, 0.5, 0.9, 7.0):
+        desk.take(record(event(GOOD, prediction=value)))
+    desk.take(record(event(GOOD, prediction="yes", role="shadow", version="v1")))
+    samples = scrape(desk)
+    mine = {"model": "fraud", "version": "v2", "role": "production"}
+    assert of(samples, "drift_prediction_value_count", **mine) == [4.0]
+    assert of(samples, "drift_prediction_value_sum", **mine) == [8.5]
+    assert of(samples, "drift_prediction_value_bucket", **mine, le="+Inf") == [4.0]
+    buckets = of(samples, "drift_prediction_value_bucket", **mine)
+    assert buckets == sorted(buckets)
+    assert of(samples, "drift_predictions_total", version="v1", role="shadow") == [1.0]
 
 
 def test_a_model_without_a_shadow_is_compared_with_its_reference_alone():

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,12 +17,12 @@ from events.brokers import Brokers
 from events.codec import encode
 from events.headers import header, inference_headers
 from events.partitions import partition_of
-from events.topics import PRODUCTION, REJECTED, SHADOW, TOPIC_OF_ROLE, create
+from events.topics import PRODUCTION, REJECTED, SHADOW, STATE, TOPIC_OF_ROLE, create
 from exporter.main import serve
-from exporter.reading.consume import Consumer
+from exporter.reading.shedding import Shedding
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
-from tests.exporter.making import PARTITIONS, Desk, event, model, profile
+from tests.exporter.making import PARTITIONS, event, model, profile
 from tests.support.development import development_broker
 from tests.support.waiting import until
 
@@ -206,7 +206,7 @@ async def test_events_become_gauges_and_every_message_is_accounted_for(topics, e
 
 
 async def test_windows_come_back_after_a_restart_and_nothing_is_sent_on_twice(topics, exporter):
-    """Read again from ten windows before the end of each partition, whatever was committed."""
+    """As they were, without reading anything twice; where their state has gone, from ten windows before the end."""
     first = await exporter(topics, size=10, names=("fraud",))
     await first.ready()
     await send(topics, *traffic(130, ["fraud"]), values=[(PRODUCTION, partition_of("fraud", PARTITIONS), b"{", [])])
@@ -219,10 +219,32 @@ async def test_windows_come_back_after_a_restart_and_nothing_is_sent_on_twice(to
     second = await exporter(topics, size=10, names=("fraud",))
     await second.ready()
     await second.sees("drift_consumer_lag_events", *[0.0] * 12)
-    await second.sees("drift_events_total", 99.0, 100.0)
+    await second.sees("drift_events_total", 0.0, 0.0)
     assert await second.values("drift_psi") == before
+    await second.stop()
+    await forget_state(topics)
+    third = await exporter(topics, size=10, names=("fraud",))
+    await third.ready()
+    await third.sees("drift_consumer_lag_events", *[0.0] * 12)
+    await third.sees("drift_events_total", 99.0, 100.0)
+    assert await third.values("drift_psi") == before
     await send(topics, values=[(PRODUCTION, 0, b"[", [])])
     assert [kept.value for kept in await rejected(topics, 2)] == [b"{", b"["]
+
+
+async def forget_state(servers):
+    """Delete `drift.state`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([STATE])
+
+        async def gone():
+            return STATE not in await admin.list_topics()
+
+        await until(gone, what="the topic's end")
+    finally:
+        await admin.close()
 
 
 async def group_offset(servers, partition):
@@ -319,7 +341,7 @@ async def test_a_kafka_that_is_away_at_the_start_is_waited_for(exporter):
 
 
 async def test_a_broker_that_dies_and_comes_back_is_read_on(own_kafka, exporter):
-    """Windows stay meanwhile, and nothing is counted twice; it stops in seconds while the broker is away."""
+    """Windows go on as they were, and nothing is counted twice; it stops in seconds while the broker is away."""
     servers = own_kafka.bootstrap_servers
     await create(Brokers(servers), PARTITIONS, 1)
     running = await exporter(servers)
@@ -328,7 +350,7 @@ async def test_a_broker_that_dies_and_comes_back_is_read_on(own_kafka, exporter)
     await running.sees("drift_events_total", *[20.0] * 8)
     own_kafka.kill()
     await running.sees("shadowdrift_kafka_obstacle", 1.0, reason="unreachable")
-    assert await running.values("drift_window_instances") == [20.0] * 8
+    await running.sees("drift_window_instances")  # after so long somebody else may have our partitions
     await asyncio.to_thread(own_kafka.start)
     await send(servers, *traffic(5))
     await running.sees("drift_events_total", *[25.0] * 8, within=60)
@@ -399,20 +421,6 @@ async def test_a_broker_whose_name_no_resolver_takes_is_waited_for(exporter):
     await running.stop()
 
 
-async def test_topics_made_anew_with_fewer_partitions_meanwhile_begin_anew():
-    """While no broker was reached: positions of the old ones would leave their models without windows."""
-    names = ("fraud", "spam", "churn", "price")
-    desk = Desk(*[model(name, path_prefix=f"/{name}") for name in names])
-    consumer = Consumer(Brokers(NOBODY), desk.intake)
-    old = {TopicPartition(topic, number) for topic in (PRODUCTION, SHADOW) for number in range(PARTITIONS)}
-    consumer._positions = dict.fromkeys(old, 5)
-    consumer._move(PARTITIONS - 1)
-    for number in range(PARTITIONS - 1):
-        for topic in (PRODUCTION, SHADOW):
-            consumer._begin(TopicPartition(topic, number), 0, 10)
-    assert desk.intake.owned.keys() == set(names)
-
-
 async def test_a_missing_profile_refuses_the_start(tmp_path):
     """Before anything listens."""
     models = (model(reference=str(tmp_path / "none.json")),)
@@ -428,3 +436,28 @@ async def test_a_port_in_use_refuses_the_start(exporter):
     configuration = Configuration(kafka=Kafka(NOBODY), models=(model(),), exporter=Exporter(listen=address))
     with pytest.raises(Refusal, match=r"exporter.listen: cannot listen at"):
         await serve(configuration, Announced(), asyncio.Event())
+
+
+async def test_what_cannot_be_read_in_time_is_passed_over_and_counted(topics, exporter, monkeypatch):
+    """The window of the whole model is that of the log all the same."""
+    await send(topics, *traffic(1, ["fraud"]))
+    running = await exporter(topics, size=10, names=("fraud",))
+    await running.ready()
+    monkeypatch.setattr("exporter.reading.consume.Shedding.skipped", Shedding(windows=20, seconds=0.0).skipped)
+    monkeypatch.setattr("exporter.reading.stepping._POLL_RECORDS", 5)
+    await send(topics, *(event({"amount": number / 1500, "country": "DE"}) for number in range(3_000)))
+
+    async def done():
+        (skipped,) = await running.values("drift_events_skipped_total", topic=PRODUCTION)
+        (taken,) = await running.values("drift_events_total", role="production")
+        return skipped > 0 and skipped + taken == 3_001
+
+    await until(done, 30, "every message read or passed over")
+    shown = await running.values("drift_psi", feature="amount", against="reference")
+    await running.stop()
+    monkeypatch.undo()
+    await forget_state(topics)
+    again = await exporter(topics, size=10, names=("fraud",))
+    await again.ready()
+    await again.sees("drift_consumer_lag_events", *[0.0] * 12)
+    assert await again.values("drift_psi", feature="amount", against="reference") == shown

@@ -12,6 +12,7 @@ from events.partitions import partition_of
 from exporter.showing.comparisons import Comparer
 from exporter.showing.quality import ratios
 from exporter.statistics.divergence import js_divergence, psi
+from exporter.windows.models import ModelState
 from tests.exporter.making import PARTITIONS, Desk, Record, event, model, profile, record
 
 GOOD = {"amount": 0.5, "country": "DE"}
@@ -380,5 +381,5 @@ def test_a_partition_that_goes_takes_its_models_with_it():
     partition = partition_of("fraud", PARTITIONS)
     desk.intake.disown(partition)
     assert desk.intake.owned == {}
-    desk.intake.own(partition)
+    desk.intake.own(ModelState(desk.intake.models["fraud"]))
     assert desk.window().filled == 0

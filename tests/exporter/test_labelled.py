@@ -95,7 +95,7 @@ def test_an_unknown_truth_of_one_instance_leaves_the_others():
     assert labelled.labels.measures(None).labelled == 2
 
 
-@pytest.mark.parametrize("entries", [2, 7, 4096])
+@pytest.mark.parametrize("entries", [2, 7, 30, 4096])
 def test_every_label_within_keep_joins_and_every_later_one_is_counted(entries):
     """However the memory is cut into chunks, with ids that tell their time and such that do not."""
     labelled = memory(keep=20, entries=entries)

@@ -60,7 +60,7 @@ def test_a_model_that_is_not_ours_is_measured_by_it_when_it_comes():
     partition = desk.intake.partition("fraud")
     desk.intake.disown(partition)
     desk.intake.refer("fraud", profile(seed=2))
-    desk.intake.own(partition)
+    desk.intake.own(ModelState(desk.intake.models["fraud"]))
     assert desk.intake.owned["fraud"].measured.profile == profile(seed=2)
 
 

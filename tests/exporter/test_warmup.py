@@ -145,7 +145,7 @@ def test_what_is_remembered_of_the_shadow_is_bounded():
     for number in range(40):
         feed(state, stream("shadow", 100, 100 + number), 1)
     state.recent.kept()
-    assert len(list(state.recent.events())) < 4 * 3 * SIZE
+    assert len(list(state.recent.latest())) < 4 * 3 * SIZE
 
 
 def test_traffic_that_says_nothing_is_no_reference():
@@ -162,7 +162,7 @@ def test_traffic_that_says_nothing_is_no_reference():
 def test_names_without_end_make_no_columns_without_end(monkeypatch):
     """The first ones are columns; what is remembered has a bound as well."""
     monkeypatch.setattr(warmup, "MAX_FEATURES", 50)
-    warm = WarmUp(10, settings().drift)
+    warm = WarmUp(10, str, settings().drift)
     assert warm.take([event({f"k{number}-{each}": 1.5 for each in range(30)}) for number in range(200)]) == 100
     assert len(warm.profile().features) == 50
     monkeypatch.setattr(warmup, "MAX_BYTES", 10_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import ssl
 import time
 import urllib.request
@@ -38,6 +39,8 @@ from tests.support.required import require
 from tests.support.waiting import until
 
 DOCS = Path(__file__).parents[2] / "docs" / "rollback.md"
+PATIENCE = 60.0
+"""Seconds for another process on a machine that has much to do."""
 BEFORE = Entry({"v2": 1.0}, "v2", generation=1)
 AFTER = Entry({"v1": 1.0}, "v2", reason="rollback: SevereFeatureDrift", by="alertmanager", generation=2)
 
@@ -55,6 +58,7 @@ class Played:
     irreversible: str | None = None
 
     def __init__(self, name: str, log: list[str], fails: str = "") -> None:
+        """`fails`: apply, fault (of ours) or undo."""
         self.name = name
         self._log = log
         self._fails = fails
@@ -63,6 +67,8 @@ class Played:
         """Write down that it was done."""
         if self._fails == "apply":
             raise ActionError(f"{self.name}: no")
+        if self._fails == "fault":
+            raise RuntimeError("a fault")
         self._log.append(f"{self.name} {after.generation}")
 
         async def undo() -> None:
@@ -85,6 +91,14 @@ async def test_what_was_done_is_undone_when_a_later_action_fails() -> None:
     assert [(action, result) for _, action, result in counted] == [
         ("a", "done"), ("b", "done"), ("c", "failed"), ("b", "undo_failed"),
     ]  # fmt: skip
+
+
+async def test_a_fault_of_an_action_is_a_failure_like_any_other() -> None:
+    """What was done before it is undone."""
+    log: list[str] = []
+    with pytest.raises(ActionError, match=r"b: RuntimeError\('a fault'\); fraud stays as it was"):
+        await Steps([Played("a", log), Played("b", log, "fault")]).apply(model(), BEFORE, AFTER)
+    assert log == ["a 2", "a back"]
 
 
 # -- active-file ------------------------------------------------------------------------------------------------------
@@ -189,7 +203,7 @@ async def behind(folder: Path) -> AsyncIterator[tuple[Nginx, Configuration, list
             actions=["active-file", "nginx"],
             nginx={
                 "directory": str(folder / "nginx"), "test": [*command, "-t"], "reload": [*command, "-s", "reload"],
-                "check": f"{made.url}/nginx/active/fraud",
+                "check": f"{made.url}/nginx/active/fraud", "timeout": PATIENCE,
             },
             model={"targets": targets},
         )  # fmt: skip
@@ -307,7 +321,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 async def test_the_parameter_names_the_version_and_comes_back(aws: str) -> None:
     """`v1`, `v1 paused`, and what stood there before."""
-    configuration = configured(ssm={"endpoint": aws})
+    configuration = configured(ssm={"endpoint": aws, "timeout": PATIENCE})
     assert configuration.rollback.ssm is not None
     action, made = Parameter(configuration.rollback.ssm), configuration.models[0]
     try:
@@ -324,14 +338,16 @@ async def test_the_parameter_names_the_version_and_comes_back(aws: str) -> None:
         action.close()
 
 
-async def test_a_parameter_store_that_is_away_fails_in_one_line(aws: str) -> None:
+async def test_a_parameter_store_that_is_away_or_mute_fails_in_one_line(aws: str) -> None:
     """Within the timeout."""
-    configuration = configured(ssm={"endpoint": "http://127.0.0.1:1", "timeout": 0.5})
-    assert configuration.rollback.ssm is not None
-    action = Parameter(configuration.rollback.ssm)
-    with pytest.raises(ActionError, match="ssm: /model/current cannot be read"):
-        await action.apply(configuration.models[0], BEFORE, AFTER)
-    action.close()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        for endpoint in ("http://127.0.0.1:1", f"http://127.0.0.1:{mute.getsockname()[1]}"):
+            configuration = configured(ssm={"endpoint": endpoint, "timeout": 0.3})
+            assert configuration.rollback.ssm is not None
+            action = Parameter(configuration.rollback.ssm)
+            with pytest.raises(ActionError, match="ssm: /model/current cannot be read"):
+                await action.apply(configuration.models[0], BEFORE, AFTER)
+            action.close()
 
 
 # -- webhook ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from cli.main import main
+from configuration.units import parse_address
 from lifecycle.tether import Child
+from rollback.command import reachable
 from tests.support.kafka import free_ports
 
 
@@ -86,7 +88,10 @@ async def test_a_person_moves_traffic_and_asks_who_serves(tmp_path: Path, servic
             "  alerts: armed, but rollback.dry_run is on: they are only told",
         ]
         code, output, _ = await shell("rollback", "--reason", "ticket 71", "--by", "alice")
-        assert (code, output) == (0, "fraud: taken: v1 serves\n")
+        assert (code, output) == (
+            0,
+            "fraud: taken: v1 serves; latched: alerts move nothing until `shadowdrift rollback arm`\n",
+        )
         active = json.loads((tmp_path / "state" / "active" / "active.json").read_text())["models"]["fraud"]
         assert (active["weights"], active["reason"], active["by"]) == ({"v1": 1.0}, "rollback: ticket 71", "alice")
         assert await shell("rollback") == (1, "fraud: refused: v1 serves already\n", "")
@@ -138,6 +143,25 @@ async def test_a_service_that_is_away_or_refuses_the_token_is_one_line(
         assert (code, len(errors.splitlines())) == (2, 1)
         assert "answered 401" in errors
         assert "wrong" not in errors
+
+
+def test_an_address_that_stands_for_all_is_asked_at_loopback() -> None:
+    """In a container it listens at 0.0.0.0."""
+    assert str(reachable(parse_address("0.0.0.0:9109"))) == "127.0.0.1:9109"
+    assert str(reachable(parse_address("[::]:9109"))) == "[::1]:9109"
+    assert str(reachable(parse_address("10.0.0.1:9109"))) == "10.0.0.1:9109"
+
+
+def test_check_reads_what_the_rollback_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A template that is not there is told before a rollback needs it."""
+    shell = configure(tmp_path, capsys, webhook={"url": "http://m:1", "body_file": "run.json"})
+    arguments = ["check", "--config", str(shell.folder / "shadowdrift.yaml")]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == (
+        f"shadowdrift: rollback.webhook.body_file: {tmp_path}/run.json cannot be read: no such file or directory\n"
+    )
+    (tmp_path / "run.json").write_text("{}")
+    assert main(arguments) == 0
 
 
 @pytest.mark.parametrize("words", [["promot"], ["promote", "--force", "yes"], ["restore", "--version", "v1"]])

@@ -88,13 +88,6 @@ def test_an_alert_that_may_act_needs_evidence() -> None:
     assert first(alert(labels={"version": "v3"}), entry={"weights": {"v2": 0.9, "v3": 0.1}}) is None
 
 
-def test_a_model_that_the_configuration_lacks_is_refused() -> None:
-    """And becomes no series."""
-    decision = without_asking(alert(labels={"model": "nobody"}), None, None, None, settings(), NOW)
-    assert decision is not None
-    assert (decision.word, decision.reason) == ("refused", "unknown_model")
-
-
 def test_a_delivery_is_known_by_fingerprint_start_and_generation() -> None:
     """A person's decision makes a new generation, and with it the same alert counts anew."""
     found, remembered = alert(), memory(generation=8)

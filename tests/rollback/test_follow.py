@@ -19,7 +19,7 @@ from rollback.actions.ssm import Parameter
 from rollback.actions.steps import Steps
 from rollback.follow import Follower, OfActiveFile, OfParameter
 from tests.rollback.making import configured
-from tests.rollback.test_actions import AFTER, BEFORE, answered, aws, behind
+from tests.rollback.test_actions import AFTER, BEFORE, PATIENCE, answered, aws, behind
 
 __all__ = ["aws"]
 
@@ -86,7 +86,7 @@ async def test_a_trouble_is_told_once_and_what_was_in_force_stays(
 
 async def test_the_parameter_that_one_host_writes_is_done_on_another(tmp_path: Path, aws: str) -> None:
     """The action `ssm` here, `follow` there, AWS's protocol between them; a name that is no version moves nothing."""
-    configuration = configured(ssm={"endpoint": aws})
+    configuration = configured(ssm={"endpoint": aws, "timeout": PATIENCE})
     assert configuration.rollback.ssm is not None
     parameter, file = Parameter(configuration.rollback.ssm), ActiveFile(tmp_path)
     try:

@@ -11,7 +11,18 @@ import msgspec
 import pytest
 
 from lifecycle.refusal import Refusal
-from tests.rollback.making import CALM, SEVERE, alert_document, column, configured, delivery_document, pairs, window
+from rollback.decision import key_of
+from tests.rollback.making import (
+    CALM,
+    SEVERE,
+    alert_document,
+    column,
+    configured,
+    delivery,
+    delivery_document,
+    pairs,
+    window,
+)
 from tests.rollback.stand_ins import Exporter, rolling
 from tests.support.waiting import until
 
@@ -71,7 +82,7 @@ async def test_a_repeated_delivery_is_a_replay_and_counts_anew_after_restore_and
         assert await running.decision(starts=starts) == ("replayed", "replayed")
         status, answer = await running.post("/restore", {"reason": "a false alarm", "by": "alice"})
         assert (status, answer["generation"]) == (200, 2)
-        assert "still latched" in answer["text"]
+        assert "latched: alerts move nothing" in answer["text"]
         active = running.active
         assert active is not None
         assert (active["weights"], active["by"], active["reason"]) == ({"v2": 1.0}, "alice", "restore: a false alarm")
@@ -242,6 +253,48 @@ async def test_an_active_file_that_cannot_be_read_is_inconclusive_and_stays(tmp_
         assert path.read_text() == "{"
 
 
+async def test_an_entry_that_cannot_be_used_is_mended_by_a_person(tmp_path: Path) -> None:
+    """It names a version that is gone from the configuration: alerts wait, `restore` writes it anew."""
+    path = tmp_path / "state" / "active" / "active.json"
+    path.parent.mkdir(parents=True)
+    gone = {"weights": {"v0": 1.0}, "config_production": "v2", "generation": 4}
+    path.write_text(json.dumps({"format": 1, "models": {"fraud": gone}}))
+    async with rolling(tmp_path) as running:
+        running.exporter.columns = SEVERE
+        assert await running.decision() == ("inconclusive", "active_file")
+        assert (await running.post("/restore"))[0] == 200
+        active = running.active
+        assert active is not None
+        assert (active["weights"], active["generation"]) == ({"v2": 1.0}, 5)
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_life_that_ended_in_the_middle_of_a_switch_is_settled_at_the_next_start(
+    tmp_path: Path, done: bool
+) -> None:
+    """By what stands in the active file: the switch was made, and latches; or it was not, and the alert counts anew."""
+    starts = time.time() - 60
+    found = delivery(alert_document(starts=starts)).alerts[0]
+    after = {
+        "weights": {"v1": 1.0}, "config_production": "v2", "mode": "serve", "reason": "rollback: SevereFeatureDrift",
+        "by": "alertmanager", "at": "2026-11-20T10:00:00Z", "generation": 1,
+    }  # fmt: skip
+    fingerprint, starts_at = key_of(found)
+    begun = {"after": after, "latches": True, "fingerprint": fingerprint, "starts_at": starts_at}
+    for name, document in (
+        ("rollback/journal.json", {"format": 1, "models": {"fraud": {"begun": begun}}}),
+        ("active/active.json", {"format": 1, "models": {"fraud": after} if done else {}}),
+    ):
+        path = tmp_path / "state" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(document))
+    async with rolling(tmp_path) as running:
+        running.exporter.columns = SEVERE
+        assert ((await running.status())["latch"] is not None) is done
+        assert (await running.decision(starts=starts))[0] == ("replayed" if done else "taken")
+        assert running.audit()[-1 if done else 0]["what"] == ("alert" if done else "recovered")
+
+
 async def test_other_models_entries_stay_as_they_were(tmp_path: Path) -> None:
     """Also fields that this version does not know."""
     path = tmp_path / "state" / "active" / "active.json"
@@ -260,9 +313,22 @@ async def test_a_cool_down_follows_every_switch(tmp_path: Path) -> None:
     """A person's, too: windows and latency begin anew there."""
     async with rolling(tmp_path, cool_down="1h") as running:
         running.exporter.columns = SEVERE
-        assert (await running.post("/rollback"))[0] == 200
+        assert (await running.post("/pause"))[0] == 200
         assert (await running.post("/restore"))[0] == 200
         assert await running.decision() == ("refused", "cool_down")
+
+
+async def test_a_persons_rollback_latches_as_an_alerts_does(tmp_path: Path) -> None:
+    """Whoever has taken it in hand is not overtaken; `status` says what an alert was answered last."""
+    async with rolling(tmp_path) as running:
+        running.exporter.columns = SEVERE
+        assert (await running.post("/rollback"))[0] == 200
+        assert (await running.post("/restore"))[0] == 200
+        assert await running.decision() == ("latched", "latched")
+        last = (await running.status())["last"]
+        assert (last["alert"], last["decision"], last["reason"]) == ("SevereFeatureDrift", "latched", "latched")
+        assert (await running.post("/arm"))[0] == 200
+        assert (await running.decision())[0] == "taken"
 
 
 async def test_disarmed_alerts_move_nothing_over_restarts(tmp_path: Path) -> None:

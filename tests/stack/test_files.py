@@ -49,7 +49,7 @@ def test_our_own_parts_run_on_a_read_only_root(name: str) -> None:
 def test_every_port_is_published_on_loopback_alone() -> None:
     """And can be moved."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 7
+    assert len(ports) == 8
     for port in ports:
         assert re.fullmatch(r"127\.0\.0\.1:\$\{STACK_[A-Z]+_PORT:-\d+\}:\d+", port)
 
@@ -59,6 +59,20 @@ def test_the_proxy_reads_who_serves_and_cannot_write_it() -> None:
     proxy = SERVICES["proxy"]
     assert "active:/state/active:ro" in proxy["volumes"]
     assert not {"kafka", "topics", "exporter", "model-v1"} & proxy["depends_on"].keys()
+
+
+def test_the_rollback_alone_writes_who_serves() -> None:
+    """Everybody else who mounts that volume reads it; and it runs dry until somebody decides otherwise."""
+    writers = {
+        name
+        for name, service in SERVICES.items()
+        for volume in service.get("volumes", [])
+        if volume == "active:/state/active"
+    }
+    assert writers == {"rollback"}
+    settings = load(CHECKOUT / "stack" / "shadowdrift.yaml").rollback
+    assert settings.dry_run
+    assert settings.token_file == "/run/rollback/rollback_token"
 
 
 def test_the_backup_of_nginx_is_the_version_that_the_configuration_serves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_secrets_are_made_once_or_taken_from_their_owner(tmp_path: Path, given: 
     """A second start keeps what is there; an owner's new one takes its place; none is printed."""
     own, made = tmp_path / "own", tmp_path / "made"
     own.mkdir()
-    for folder in ("token", "slack", "tenants", "grafana"):
+    for folder in ("token", "rollback", "slack", "tenants", "grafana"):
         (made / folder).mkdir(parents=True)
 
     def run() -> subprocess.CompletedProcess[str]:

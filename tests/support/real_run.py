@@ -25,12 +25,18 @@ _COUNTRIES = ("DE", "FR", "IT")
 
 
 class RealRun:
-    """It serves, and 100 requests a second flow, from the start to the end. `shift` moves the feature `amount`."""
+    """It serves, and `rate` requests a second flow, from the start to the end. `shift` moves the feature `amount`."""
 
     def __init__(
-        self, folder: Path, *, model: dict[str, Any] | None = None, rollback: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        *,
+        rate: float = 100.0,
+        model: dict[str, Any] | None = None,
+        rollback: dict[str, Any] | None = None,
     ) -> None:
         """`model` holds further settings of the model, `rollback` that section."""
+        self._rate = rate
         self.shift = 0.0
         self.delay: dict[str, float] = {}
         """How many seconds a version takes to answer."""
@@ -55,9 +61,9 @@ class RealRun:
             command = [sys.executable, "-m", "cli.main", "up", "--config", str(configuration)]
             up = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             self._stack.callback(_end, up)
-            proxy, self.proxy_admin, self.exporter = until_sync(
-                lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})"
-            )
+            found = until_sync(lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})")
+            assert found is not None
+            proxy, self.proxy_admin, self.exporter = found
             traffic = threading.Thread(target=self._traffic, args=(proxy,), name="traffic")
             traffic.start()
             self._stack.callback(traffic.join)
@@ -129,7 +135,9 @@ class RealRun:
         return (found[1], found[2], found[3]) if found else None
 
     def _traffic(self, url: str) -> None:
-        while not self._stopping.wait(0.01):
+        due = time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            due = max(due + 1 / self._rate, time.monotonic() - 1)  # behind by more than a second, it stays behind
             request = urllib.request.Request(  # noqa: S310 - our own http address
                 f"{url}/predict",
                 data=json.dumps(self._row(self.shift)).encode(),

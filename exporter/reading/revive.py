@@ -1,0 +1,123 @@
+"""From what `drift.state` held to a model as it was, and how far each of its sections had read.
+
+A round of writing ends with the heads, so a head's offsets hold for every section before it, changed or not. A round
+that was cut short has left some sections ahead of their head; none is ever behind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from exporter.reading.counters import StateReason
+from exporter.reading.stored import StoredError, Value, decoded, kept_of, key_of
+from exporter.windows.models import Measured, ModelState
+from exporter.windows.sections import HEADS, Section, sections
+
+_LAST_HEAD: Final = HEADS["production"]
+
+
+@dataclass
+class Revived:
+    """A model that begins in this process, with or without a past."""
+
+    state: ModelState
+    sections: dict[str, Value] = field(default_factory=dict)
+    """What each section came back from; nothing without a past."""
+    offsets: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By section and topic, the offset up to which it knows the log."""
+    left: list[str] = field(default_factory=list)
+    """Keys of the model that stand in the topic for nothing."""
+
+    def starts(self) -> dict[str, int]:
+        """By topic, the offset from which on the model has to be read."""
+        starts: dict[str, int] = {}
+        for offsets in self.offsets.values():
+            for topic, offset in offsets.items():
+                starts[topic] = min(offset, starts.get(topic, offset))
+        return starts
+
+
+def profile_hash(measured: Measured) -> str:
+    """Of the reference profile; empty without one."""
+    return measured.profile.hash if measured.profile is not None else ""
+
+
+def revived(measured: Measured, stored: Mapping[str, bytes], ends: Mapping[str, int], dropped: Counter[str]) -> Revived:
+    """The model as it was, anew where nothing of it can be used; what cannot is counted in `dropped` by its reason.
+
+    `stored` are the newest values of the partition by key, `ends` the ends of the topics' logs.
+    """
+    values: dict[str, Value] = {}
+    kept: dict[str, dict[str, Any]] = {}
+    for name, section in sections(ModelState(measured)).items():
+        key = key_of(measured.name, name)
+        if key in stored:
+            try:
+                values[name] = _usable(measured, section, stored[key], ends)
+                kept[name] = kept_of(key, values[name], stored)
+            except StoredError as error:
+                values.pop(name, None)
+                dropped[error.reason] += 1
+    if not set(HEADS.values()) <= values.keys():
+        dropped["incomplete"] += len(values)
+        values, kept = {}, {}
+    while True:
+        state = ModelState(measured)
+        damaged = _restore(state, kept)
+        if damaged is None:
+            offsets = _offsets(values, state) if values else {}
+            return Revived(state, values, offsets, _left(measured.name, stored, values))
+        dropped["damaged"] += 1
+        if damaged in HEADS.values():
+            dropped["incomplete"] += len(kept) - 1
+            values, kept = {}, {}
+        else:
+            del kept[damaged], values[damaged]
+
+
+def _left(model: str, stored: Mapping[str, bytes], values: Mapping[str, Value]) -> list[str]:
+    """What nothing names: pieces of a round that was cut short, tenants that are configured no more."""
+    named = {key_of(model, name) for name in values}
+    named |= {piece for name, value in values.items() for piece in value.pieces(key_of(model, name))}
+    return [key for key in stored if key.startswith(f"{model}|") and key not in named]
+
+
+def _usable(measured: Measured, section: Section, text: bytes, ends: Mapping[str, int]) -> Value:
+    value = decoded(text)
+    reason: StateReason | None = None
+    if value.profile != profile_hash(measured):
+        reason = "profile"
+    elif value.window != section.settings:
+        reason = "window"
+    elif any(offset > ends[topic] for topic, offset in value.offsets.items() if topic in ends):
+        reason = "beyond_end"  # the topic has been made anew since
+    if reason is not None:
+        raise StoredError(reason, f"another {reason}")
+    return value
+
+
+def _restore(state: ModelState, kept: Mapping[str, dict[str, Any]]) -> str | None:
+    """Restore every section; the name of the first that does not take what was kept."""
+    for name, section in sections(state).items():
+        if name in kept:
+            try:
+                section.restore(kept[name])
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
+                return name
+    return None
+
+
+def _offsets(values: Mapping[str, Value], state: ModelState) -> dict[str, dict[str, int]]:
+    """How far each section knows its topics: as far as it says itself, or as far as a head written after it says."""
+    heads = {role: values[name].offsets for role, name in HEADS.items()}
+    found: dict[str, dict[str, int]] = {}
+    for name, section in sections(state).items():
+        later = [heads["production"]] if name in HEADS.values() else list(heads.values())
+        if name == _LAST_HEAD:
+            later = []
+        own = values[name].offsets if name in values else {}
+        found[name] = {topic: max(offsets.get(topic, 0) for offsets in (own, *later)) for topic in section.topics}
+    return found

@@ -1,0 +1,136 @@
+"""nginx, a real proxy and the rollback: what is active answers, through the proxy and past it, under load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.nginx.conftest import Backend
+from tests.proxy.trees import Tree, tree
+from tests.rollback.stand_ins import Running, rolling
+from tests.support import nginx
+from tests.support.kafka import free_ports
+from tests.support.nginx import Nginx
+from tests.support.required import require
+from tests.support.waiting import until
+
+OPEN_AT_ONCE = 8
+
+
+class Load:
+    """Clients with a new connection for each request: who answered them, and what failed."""
+
+    def __init__(self, url: str) -> None:
+        self.answers: list[tuple[float, str]] = []
+        self._url = url
+        self._over = False
+
+    async def run(self) -> None:
+        """Ask until it is over."""
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+            await asyncio.gather(*(self._client(session) for _ in range(OPEN_AT_ONCE)))
+
+    def stop(self) -> None:
+        """Let every client end its request."""
+        self._over = True
+
+    async def _client(self, session: aiohttp.ClientSession) -> None:
+        while not self._over:
+            begun = time.monotonic()
+            try:
+                async with session.post(f"{self._url}/predict", json={"amount": 1}) as answer:
+                    text = await answer.text()
+                    self.answers.append((begun, text if answer.status == 200 else str(answer.status)))
+            except aiohttp.ClientError as error:
+                self.answers.append((begun, type(error).__name__))
+            await asyncio.sleep(0.005)
+
+    def since(self, begun: float) -> Counter[str]:
+        """Who answered the requests that began after this moment."""
+        return Counter(who for at, who in self.answers if at > begun)
+
+
+@asynccontextmanager
+async def stood_up(folder: Path) -> AsyncIterator[tuple[Tree, Running, Load]]:
+    """v2 serves through nginx and the proxy; the rollback moves both."""
+    require("nginx", nginx.missing())
+    port = free_ports(1)[0]
+    async with AsyncExitStack() as stack:
+        backends = [Backend(name) for name in ("v2", "v1")]
+        for backend in backends:
+            await backend.start()
+            stack.push_async_callback(backend.stop)
+        targets = {backend.name: {"url": f"http://127.0.0.1:{backend.port}"} for backend in backends}
+        model: dict[str, Any] = {
+            "name": "fraud", "targets": targets, "production": "v2", "stable": "v1", "mirror": {"fraction": 0},
+        }  # fmt: skip
+        proxy = await stack.enter_async_context(
+            tree(
+                {
+                    "kafka": {"bootstrap_servers": "127.0.0.1:1"},
+                    "proxy": {"listen": f"127.0.0.1:{port}", "admin": "127.0.0.1:0", "workers": 1, "drain_timeout": 1},
+                    "models": [model],
+                },
+                folder,
+            )
+        )
+        (folder / "front").mkdir()
+        addresses = {"proxy:8080": f"127.0.0.1:{port}", "model-v2:8000": f"127.0.0.1:{backends[0].port}"}
+        front = Nginx(folder / "front", "nginx.conf", addresses, {})
+        stack.enter_context(front)
+        command = front._command()
+        running = await stack.enter_async_context(
+            rolling(
+                folder,
+                actions=["active-file", "nginx"],
+                proxies=[f"http://{proxy.admin}"],
+                nginx={
+                    "directory": str(folder / "front" / "nginx"),
+                    "test": [*command, "-t"],
+                    "reload": [*command, "-s", "reload"],
+                    "check": f"{front.url}/nginx/active/fraud",
+                    "timeout": 60,
+                },
+                model={"targets": targets, "shadow": None},
+            )
+        )
+        load = Load(front.url)
+        task = asyncio.create_task(load.run())
+        try:
+            await until(lambda: len(load.answers) > 50, what="traffic")
+            yield proxy, running, load
+        finally:
+            load.stop()
+            await task
+
+
+async def test_switches_under_load_fail_no_request_and_the_backup_is_the_active_version(tmp_path: Path) -> None:
+    """Five reloads; then the proxy is killed, and past it v1 answers, which was made active."""
+    async with stood_up(tmp_path) as (proxy, running, load):
+        for number in range(5):
+            order, version = ("restore", "v2") if number % 2 else ("rollback", "v1")
+            status, answer = await running.post(f"/{order}")
+            assert status == 200, answer
+            switched = time.monotonic()
+            await until(lambda since=switched: load.since(since).total() > 20, what=order)
+            assert set(load.since(switched)) == {version}
+        assert set(load.since(0)) == {"v1", "v2"}, "a switch failed no request"
+
+        killed = time.monotonic()
+        assert proxy.process.returncode is None
+        for child in proxy.children():
+            os.kill(child, signal.SIGKILL)
+        os.kill(proxy.process.pid, signal.SIGKILL)
+        await until(lambda: load.since(killed + 1.0)["v1"] > 50, what="the backup answers")
+        assert set(load.since(killed + 1.0)) == {"v1"}
+        failed = [who for _, who in load.answers if who not in ("v1", "v2")]
+        assert len(failed) <= OPEN_AT_ONCE, failed
