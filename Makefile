@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
-.PHONY: bench-switches bench-chain spool-hour stream-gib calibration test-long
+.PHONY: bench-switches bench-chain spool-hour stream-gib kill-exporter calibration test-long
 .PHONY: bench-privacy bench-slang
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
@@ -101,6 +101,10 @@ bench-detection: venv ## how soon drift is seen, beside Evidently and fixed thre
 spool-hour: venv ## Kafka away for 1.8 million events: what is lost, and how quick is the replay (five minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.spool $(BENCH_ARGS)
+
+kill-exporter: venv ## a hundred kills of exporters on a real Kafka, every gauge compared after each (some 15 minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.kills $(BENCH_ARGS)
 
 test-long: venv ## the loop from drift to the stable model with the shipped timings (five minutes)
 	@$(PY) -m tests.support.real_parts

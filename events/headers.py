@@ -18,6 +18,8 @@ _CONTENT_TYPE: Final = ("content-type", b"application/json")
 _INFERENCE: Final = ("ce_type", INFERENCE_TYPE.encode())
 _LABELS: Final = ("ce_type", LABELS_TYPE.encode())
 _SPECVERSION: Final = ("ce_specversion", b"1.0")
+CUT: Final = "shadowdrift_cut"
+"""On a message in `inference.rejected` that is only the beginning of what came: how many bytes that had."""
 FORWARDED: Final = "shadowdrift_forwarded"
 """Marks a message that was moved once to its model's own partition, so that none travels in a circle."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.reading.revive import Revived, profile_hash
+from exporter.reading.revive import Revived
 from exporter.reading.stored import Encoded, Part, Snapshot, key_of
 from exporter.windows.models import ModelState
 from exporter.windows.sections import HEADS, Section, sections
@@ -23,6 +23,7 @@ partition would be read again from there."""
 class Written:
     """One section as it stands in the topic."""
 
+    profile: str
     mark: Hashable
     offsets: Mapping[str, int]
     changed: float
@@ -61,6 +62,7 @@ class Ledger:
         marks = {name: section.mark() for name, section in sections(revived.state).items()}
         self._written[model] = {
             key_of(model, name): Written(
+                value.profile,
                 marks[name],
                 value.offsets,
                 value.changed,
@@ -88,12 +90,12 @@ class Ledger:
         for section in sections(state).values():
             key = key_of(model, section.name)
             known = written.get(key)
-            if not _is_due(section, known, offsets):
+            if not _is_due(section, known, offsets, state.measured.reference_hash):
                 continue
             mark = section.mark()
             snapshot = Snapshot(
                 key=key,
-                profile=profile_hash(state.measured),
+                profile=state.measured.reference_hash,
                 window=section.settings,
                 offsets=dict(offsets),
                 changed=known.changed if known is not None and known.mark == mark else self._wall(),
@@ -129,18 +131,20 @@ class Ledger:
         for snapshot in (*made.bodies, *made.heads):
             key = snapshot.key
             before = set(written[key].pieces(key)) if key in written else set()
-            now = written[key] = Written(made.marks[key], snapshot.offsets, snapshot.changed, parts=messages[key].parts)
+            parts = messages[key].parts
+            now = Written(snapshot.profile, made.marks[key], snapshot.offsets, snapshot.changed, parts=parts)
+            written[key] = now
             left += sorted(before.difference(now.pieces(key)))
         # A round that was cut short may have left the very pieces that this one has written.
         named = {piece for key, each in written.items() for piece in each.pieces(key)} | written.keys()
         return [key for key in left if key not in named]
 
 
-def _is_due(section: Section, known: Written | None, offsets: Mapping[str, int]) -> bool:
+def _is_due(section: Section, known: Written | None, offsets: Mapping[str, int], profile: str) -> bool:
     head = section.name in HEADS.values()
     if known is None:
         return head or bool(section.mark())
-    if known.again or known.mark != section.mark():
+    if known.again or known.mark != section.mark() or known.profile != profile:
         return True
     behind = max(offsets.get(topic, 0) - known.offsets.get(topic, 0) for topic in section.topics)
     return head and behind >= _FAR_BEHIND

@@ -17,6 +17,8 @@ from exporter.windows.models import Measured, ModelState
 from exporter.windows.sections import HEADS, Section, sections
 
 _LAST_HEAD: Final = HEADS["production"]
+_NOT_KEPT: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
+"""What restoring may raise for something that nobody has kept."""
 
 
 @dataclass
@@ -40,32 +42,29 @@ class Revived:
         return starts
 
 
-def profile_hash(measured: Measured) -> str:
-    """Of the reference profile; empty without one."""
-    return measured.profile.hash if measured.profile is not None else ""
-
-
 def revived(measured: Measured, stored: Mapping[str, bytes], ends: Mapping[str, int], dropped: Counter[str]) -> Revived:
     """The model as it was, anew where nothing of it can be used; what cannot is counted in `dropped` by its reason.
 
     `stored` are the newest values of the partition by key, `ends` the ends of the topics' logs.
     """
+    reference = _reference(measured, stored)
     values: dict[str, Value] = {}
     kept: dict[str, dict[str, Any]] = {}
-    for name, section in sections(ModelState(measured)).items():
+    state = _begun(measured, reference)
+    for name, section in sections(state).items():
         key = key_of(measured.name, name)
         if key in stored:
             try:
-                values[name] = _usable(measured, section, stored[key], ends)
+                values[name] = _usable(state, section, stored[key], ends)
                 kept[name] = kept_of(key, values[name], stored)
             except StoredError as error:
                 values.pop(name, None)
                 dropped[error.reason] += 1
     if not set(HEADS.values()) <= values.keys():
         dropped["incomplete"] += len(values)
-        values, kept = {}, {}
+        values, kept, reference = {}, {}, {}
     while True:
-        state = ModelState(measured)
+        state = _begun(measured, reference)
         damaged = _restore(state, kept)
         if damaged is None:
             offsets = _offsets(values, state) if values else {}
@@ -73,9 +72,28 @@ def revived(measured: Measured, stored: Mapping[str, bytes], ends: Mapping[str, 
         dropped["damaged"] += 1
         if damaged in HEADS.values():
             dropped["incomplete"] += len(kept) - 1
-            values, kept = {}, {}
+            values, kept, reference = {}, {}, {}
         else:
             del kept[damaged], values[damaged]
+
+
+def _reference(measured: Measured, stored: Mapping[str, bytes]) -> dict[str, Any]:
+    """The reference that was made of the traffic, or what it is to be made of; it tells which columns windows have."""
+    key = key_of(measured.name, HEADS["production"])
+    try:
+        if measured.profile is None and key in stored:
+            reference = kept_of(key, decoded(stored[key]), stored)["reference"]
+            ModelState(measured).restore_reference(reference)
+            return dict(reference)
+    except (StoredError, *_NOT_KEPT):
+        pass  # it is met again, and counted
+    return {}
+
+
+def _begun(measured: Measured, reference: dict[str, Any]) -> ModelState:
+    state = ModelState(measured)
+    state.restore_reference(reference)
+    return state
 
 
 def _left(model: str, stored: Mapping[str, bytes], values: Mapping[str, Value]) -> list[str]:
@@ -85,10 +103,10 @@ def _left(model: str, stored: Mapping[str, bytes], values: Mapping[str, Value]) 
     return [key for key in stored if key.startswith(f"{model}|") and key not in named]
 
 
-def _usable(measured: Measured, section: Section, text: bytes, ends: Mapping[str, int]) -> Value:
+def _usable(state: ModelState, section: Section, text: bytes, ends: Mapping[str, int]) -> Value:
     value = decoded(text)
     reason: StateReason | None = None
-    if value.profile != profile_hash(measured):
+    if value.profile != state.measured.reference_hash:
         reason = "profile"
     elif value.window != section.settings:
         reason = "window"
@@ -105,7 +123,7 @@ def _restore(state: ModelState, kept: Mapping[str, dict[str, Any]]) -> str | Non
         if name in kept:
             try:
                 section.restore(kept[name])
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
+            except _NOT_KEPT:
                 return name
     return None
 

@@ -103,11 +103,14 @@ class RoleState:
         """The event time of the last of them."""
         self.muted: frozenset[str] = frozenset()
         """Tenants whose windows know already what is being read again."""
+        self.anew = False
+        """Whether the windows have begun anew in this process, so that none knows more than another."""
         self._waiting: list[InferenceEvent] = []
         self._keys: list[int] = []
 
     def refer(self, measured: Measured) -> None:
         """Begin the windows anew with the columns of another reference; the ids seen stay. Nothing may wait."""
+        self.muted, self.anew = frozenset(), True
         former, predicted = self.windows, self._measured.prediction
         self._measured = measured
         self.windows = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
@@ -275,6 +278,8 @@ class ModelState:
         if "profile" in kept:
             self.refer(Measured(self.measured.model, decoded(kept["profile"]), "warmup"))
             self.warm_up = self.recent = None
+            for state in self.roles.values():
+                state.anew = False
         elif "warm_up" in kept:
             self.warm_up.restore(kept["warm_up"])
 
@@ -299,7 +304,7 @@ class ModelState:
         if "pairs" in known:
             self._pairs_know.add(topic)
         for role, state in self.roles.items():
-            if TOPIC_OF_ROLE[role] == topic:
+            if TOPIC_OF_ROLE[role] == topic and not state.anew:
                 state.muted = frozenset(tenant for tenant in state.windows if f"{tenant}|{role}" in known)
 
     def flush(self) -> Counter[str]:

@@ -66,9 +66,8 @@ def _tenant(role: Role, tenant: str, window: Window) -> Section:
 def _pairs(model: ModelState) -> Section:
     shadowed = model.shadowed
     settings = {"size": model.measured.size, "keep": model.measured.model.labels.keep}
-    return Section(
-        PAIRS, (PRODUCTION, SHADOW, LABELS), settings, lambda: shadowed.revision, shadowed.kept, shadowed.restore
-    )
+    topics = (PRODUCTION, SHADOW, LABELS)
+    return Section(PAIRS, topics, settings, lambda: shadowed.revision, shadowed.kept, shadowed.restore)
 
 
 def _head(role: Role, model: ModelState) -> Section:
@@ -77,7 +76,9 @@ def _head(role: Role, model: ModelState) -> Section:
 
     def kept() -> dict[str, Any]:
         kept = {"ids": state.ids.kept(), "window": window.kept(), "last_time": state.last_time}
-        return kept | {"early_warning": model.early_warning.kept()} if role == "production" else kept
+        if role == "production":
+            return kept | {"early_warning": model.early_warning.kept(), "reference": model.reference_kept()}
+        return kept if model.recent is None else kept | {"recent": model.recent.kept()}
 
     def restore(kept: dict[str, Any]) -> None:
         state.ids.restore(kept["ids"])
@@ -85,6 +86,8 @@ def _head(role: Role, model: ModelState) -> Section:
         state.last_time = kept["last_time"]
         if role == "production":
             model.early_warning.restore(kept["early_warning"])
+        elif model.recent is not None:
+            model.recent.restore(kept["recent"])
 
     return Section(
         HEADS[role],

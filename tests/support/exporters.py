@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -26,9 +27,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from configuration.reading import load
 from events.brokers import Brokers
 from events.codec import encode
-from events.headers import inference_headers
+from events.headers import inference_headers, labels_headers
 from events.inference import InferenceEvent, Instance
-from events.topics import PRODUCTION, SHADOW, TOPIC_OF_ROLE, create
+from events.labels import Label, LabelsEvent
+from events.obstacles import Obstacle
+from events.topics import LABELS, PRODUCTION, SHADOW, TOPIC_OF_ROLE, create
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
 from exporter.showing.exposition import exposition
@@ -41,27 +44,39 @@ from tests.support.waiting import until
 NAMES = ("fraud", "churn", "spam", "loans")
 """Each on a partition of its own."""
 PARTITIONS = 4
-TOPICS = (PRODUCTION, SHADOW)
+TOPICS = (PRODUCTION, SHADOW, LABELS)
 WINDOW = 100
 SCRAPES_A_SECOND = 20
 
 Gauges = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 _NOT_COMPARED = frozenset({"drift_window_age_seconds", "drift_consumer_lag_events"})
+_SAMPLE = re.compile(
+    r'(?P<name>[a-z_]+)(?:\{(?P<labels>(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+)\})? (?P<value>[-+0-9.einfNa]+)'
+)
+_LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 _EVERYBODYS = frozenset({"drift_reference_info", "drift_psi_threshold"})
 """Gauges of the configuration, which each exporter shows of all models."""
 
 
 def gauges(text: str) -> Gauges:
-    """A scrape's gauges that are the models' own; AssertionError or ValueError for a scrape that is not valid."""
+    """A scrape's gauges that are the models' own; AssertionError for a scrape that is not whole and valid."""
     assert text.endswith("\n")
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        if family.type == "gauge" and family.name.startswith("drift_")
-        for sample in family.samples
-        if family.name not in _EVERYBODYS
-    }
+    found: Gauges = {}
+    kinds: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in kinds, f"{name} comes twice"
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            sample = _SAMPLE.fullmatch(line)
+            assert sample, f"no sample: {line!r}"
+            if kinds.get(sample["name"]) == "gauge" and sample["name"].startswith("drift_"):
+                series = sample["name"], tuple(sorted(_LABEL.findall(sample["labels"] or "")))
+                assert series not in found, f"{series} comes twice"
+                found[series] = float(sample["value"])
+    return {series: value for series, value in found.items() if series[0] not in _EVERYBODYS}
 
 
 @dataclass
@@ -103,6 +118,8 @@ class Watch:
         for url, text in texts.items():
             self.scrapes += 1
             try:
+                if self.scrapes % 50 == 0:  # prometheus-client's parser takes a fifth of a second
+                    list(text_string_to_metric_families(text))
                 shown = gauges(text)
             except Exception as error:
                 self.faults.append(f"{url}: {error!r}")
@@ -182,10 +199,13 @@ class Fleet:
         for _ in range(count):
             kind = self._chance.random()
             if kind < 0.02:
-                topic = self._chance.choice([PRODUCTION, SHADOW])
+                topic = self._chance.choice(TOPICS)
                 await self._producer.send(topic, b"{", b"fraud", self._chance.randrange(PARTITIONS))
                 continue
-            made = self._chance.choice(self._sent) if kind < 0.1 and self._sent else self._event()
+            if kind < 0.2 and self._sent:
+                await self._label(self._chance.choice(self._sent))
+                continue
+            made = self._chance.choice(self._sent) if kind < 0.3 and self._sent else self._event()
             self._sent = [*self._sent[-50:], made]
             await self._producer.send(
                 TOPIC_OF_ROLE[made.role], encode(made), made.model.encode(), headers=inference_headers(made)
@@ -212,6 +232,14 @@ class Fleet:
                 yield
             finally:
                 task.cancel()
+
+    def describe(self, text: str) -> None:
+        """Give the reference another description, which exporters take without beginning anew."""
+        reference = self._folder / "reference.json"
+        profile = msgspec.json.decode(reference.read_bytes(), type=Profile)
+        other = reference.with_suffix(".new")
+        other.write_bytes(msgspec.json.encode(msgspec.structs.replace(profile, description=text)))
+        other.rename(reference)
 
     async def differences(self) -> dict[str, tuple[float | None, float | None]]:
         """By series, what the exporters together show and what the uninterrupted one does, where that differs."""
@@ -269,13 +297,23 @@ class Fleet:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
+    async def _label(self, made: InferenceEvent) -> None:
+        labels: list[Label] = [self._chance.choice([0.0, 1.0]) for _ in made.instances]
+        truth = LabelsEvent(id=made.id, model=made.model, time=made.time, labels=labels)
+        await self._producer.send(LABELS, encode(truth), truth.model.encode(), headers=labels_headers(truth))
+
     def _event(self) -> InferenceEvent:
         chance, number = self._chance, next(self._numbers)
         features = {"amount": chance.gauss(0, 1 + number / 20_000), "country": chance.choice(["DE", "FR", "US", "XX"])}
         clock = chance.choice([0.0] * 50 + [86_400.0, -86_400.0])
+        shadow = chance.random() < 0.3
+        asked = chance.choice(self._sent) if shadow and self._sent else None
+        if asked is not None and asked.role == "production":
+            answer = [Instance(each.features, chance.random()) for each in asked.instances]
+            return msgspec.structs.replace(asked, role="shadow", version="v1", outcome="ok", instances=answer)
         return InferenceEvent(
             id=f"{number:032x}",
-            role=chance.choice(["production", "production", "shadow"]),
+            role="shadow" if shadow else "production",
             model=chance.choice(NAMES),
             version=chance.choice(["v2"] * 2000 + ["v3"]),
             tenant=chance.choice([None, "acme", "acme", "initech", "stranger"]),
@@ -317,7 +355,7 @@ class Fleet:
 class Uninterrupted:
     """An exporter that is never interrupted, without endpoints and group."""
 
-    obstacle = None
+    obstacle: Obstacle | None = None
 
     def __init__(self, servers: str, config: Path) -> None:
         models = load(config).models

@@ -15,6 +15,7 @@ from typing import Any
 from configuration.option import load_for_part
 from exporter.main import serve
 from exporter.reading import intake
+from exporter.reading.intake import Intake
 from exporter.reading.membership import Membership
 from exporter.reading.placing import Placing
 from exporter.reading.state import StateStore
@@ -35,6 +36,7 @@ POINTS = (
     "after state",
     "rebalance",
     "scrape",
+    "reload",
 )
 AT_START = ("restore", "first state")
 """Points that are passed while a process begins."""
@@ -96,34 +98,26 @@ def during_scrape(fuse: Fuse) -> None:
     Collector.families = wrapped  # type: ignore[method-assign]
 
 
-def rig(point: str, fuse: Fuse) -> None:
-    """Lay the fuse."""
-    match point:
-        case "before poll":
-            before(Stepping, "poll", fuse)
-        case "after poll":
-            after(Stepping, "poll", fuse, bool)
-        case "decode":
-            before(intake, "decode_inference", fuse)
-        case "before state":
-            before(StateStore, "_write", fuse)
-        case "during state" | "first state":
-            after(StateStore, "_send", fuse)
-        case "after state":
-            after(StateStore, "_write", fuse)
-        case "rebalance":
-            before(Membership, "on_partitions_revoked", fuse)
-        case "scrape":
-            during_scrape(fuse)
-        case "restore":
-            before(Placing, "begin", fuse)
-        case _:
-            assert point == "never", point
+RIGS: dict[str, Callable[[Fuse], None]] = {
+    "never": lambda _: None,
+    "before poll": partial(before, Stepping, "poll"),
+    "after poll": partial(after, Stepping, "poll", burns=bool),
+    "decode": partial(before, intake, "decode_inference"),
+    "before state": partial(before, StateStore, "_write"),
+    "during state": partial(after, StateStore, "_send"),
+    "after state": partial(after, StateStore, "_write"),
+    "rebalance": partial(before, Membership, "on_partitions_revoked"),
+    "scrape": during_scrape,
+    "reload": partial(before, Intake, "refer"),
+    "restore": partial(before, Placing, "begin"),
+    "first state": partial(after, StateStore, "_send"),
+}
+"""How the fuse is laid at each point."""
 
 
 def main(path: str, point: str, passes: str, armed: str = "") -> int:
     """Run until the end."""
-    rig(point, Fuse(int(passes), bool(armed)))
+    RIGS[point](Fuse(int(passes), bool(armed)))
     StateStore.run.__defaults__ = (ROUND_SECONDS,)
     configuration = load_for_part("exporter", Path(path))
     log_to_stdout("exporter")
