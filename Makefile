@@ -12,6 +12,7 @@ TEST_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
 .PHONY: bench-switches bench-chain spool-hour stream-gib kill-exporter calibration test-long
+.PHONY: bench-privacy bench-slang
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -77,6 +78,12 @@ bench-soak: venv ## the proxy's memory while its shadow hangs for ten minutes
 bench-emitter: venv ## CPU of the emitter for each event, to a real Kafka (two minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.emitter $(BENCH_ARGS)
+
+bench-privacy: venv ## CPU of hiding an event, and of checking a request against its schema (half a minute)
+	$(PY) -m bench.privacy $(BENCH_ARGS)
+
+bench-slang: venv ## how soon slang is seen in tickets, and that nothing is without it, seeds 1 to 20 (two minutes)
+	$(PY) -m bench.slang $(BENCH_ARGS)
 
 bench-exporter: venv ## what the exporter takes from a real Kafka, what a scrape costs, and Evidently beside it (five minutes)
 	@$(PY) -m tests.support.real_parts

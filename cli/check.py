@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from configuration import load
-from configuration.ahead import slips, without_effect
+from configuration.ahead import slips
 from configuration.files import check_files
 from configuration.option import parser
+from privacy.keys import load as load_key
 from reference.profile import load_for
 
 
@@ -18,7 +20,9 @@ def main(arguments: list[str]) -> int:
     for index, model in enumerate(configuration.models):
         load_for(model, index)
     check_files(configuration)
-    for line in (*slips(configuration), *without_effect(configuration)):
+    if configuration.proxy.key_file is not None:
+        load_key(Path(configuration.proxy.key_file), "proxy.key_file")
+    for line in slips(configuration):
         sys.stdout.write(f"{options.config}: note: {line}\n")
     models = ", ".join(model.name for model in configuration.models)
     sys.stdout.write(f"{options.config}: ok (models: {models})\n")

@@ -16,7 +16,9 @@ COMMANDS: Final = {
     "proxy": ("proxy.command", "the proxy in front of the models"),
     "exporter": ("exporter.command", "the exporter that measures drift"),
     "rollback": ("rollback.command", "what moves traffic, by alerts and by people's commands"),
+    "explain": ("proxy.emitter.explain", "show what would be extracted from an exchange, and what is hidden of it"),
     "profile": ("reference.command", "make a reference profile out of training data or events, or show one"),
+    "exchanges": ("cli.exchanges", "print recorded exchanges from Kafka, production beside shadow"),
     "topics": ("cli.topics", "make the Kafka topics, or check them"),
     "check": ("cli.check", "check a configuration and everything it names"),
 }

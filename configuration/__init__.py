@@ -4,6 +4,7 @@ A leaf: `sections`, `model` and `target` hold the settings and their defaults, `
 """
 
 from configuration.model import Capture, Drift, Inference, Mirror, Model, Tenant, Window
+from configuration.privacy import Bucket, FieldSchema, Privacy, Schema, Texts
 from configuration.reading import convert_resolved, load, resolved_document
 from configuration.rollback import Rollback
 from configuration.sections import Configuration, Exporter, Kafka, Limits, Proxy
@@ -11,21 +12,26 @@ from configuration.target import Breaker, Fallback, Target, TargetTls
 
 __all__ = [
     "Breaker",
+    "Bucket",
     "Capture",
     "Configuration",
     "Drift",
     "Exporter",
     "Fallback",
+    "FieldSchema",
     "Inference",
     "Kafka",
     "Limits",
     "Mirror",
     "Model",
+    "Privacy",
     "Proxy",
     "Rollback",
+    "Schema",
     "Target",
     "TargetTls",
     "Tenant",
+    "Texts",
     "Window",
     "convert_resolved",
     "load",

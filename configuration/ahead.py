@@ -1,15 +1,8 @@
-"""What a valid configuration's author should hear: settings without effect in this version, and likely slips."""
+"""What a valid configuration's author should hear: likely slips."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from configuration.sections import Configuration
-
-
-def without_effect(configuration: Configuration) -> list[str]:
-    """One line for each setting that differs from its default and that nothing reads yet."""
-    return [f"{path} has no effect in this version" for path in _paths(configuration)]
 
 
 def slips(configuration: Configuration) -> list[str]:
@@ -29,9 +22,3 @@ def slips(configuration: Configuration) -> list[str]:
         if model.stable == model.production:
             lines.append(f"models[{index}].stable is the version that serves, so a rollback has nowhere to go")
     return lines
-
-
-def _paths(configuration: Configuration) -> Iterator[str]:
-    defaults = type(configuration.proxy)()
-    if configuration.proxy.parse != defaults.parse:
-        yield "proxy.parse"

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from configuration.privacy import Privacy, Schema, Texts
 from configuration.rules import HEADER_NAME, Section, between, named
 from configuration.shown import shown
 from configuration.target import Breaker, Fallback, Target
@@ -14,6 +15,9 @@ from configuration.units import Duration, Size
 
 MAX_HELD_BYTES: Final = Size(64 * 1024 * 1024)
 """What a worker keeps at most for all clones together; a body above it could never be cloned."""
+
+MAX_TENANTS: Final = 1000
+"""Each has windows of its own, in memory and in what is scraped."""
 
 
 class Inference(Section, frozen=True):
@@ -103,15 +107,23 @@ class Capture(Section, frozen=True):
 
 
 class Tenant(Section, frozen=True):
-    """Whose request it is: a trusted header with one of the allowed names; any other is `_other`."""
+    """Whose request it is: a trusted header with one of the allowed names; any other is `_other`.
+
+    Where the header is not there and `body` names a place in the request's JSON (`customer.tenant`), what stands there.
+    """
 
     header: str = "X-Tenant-Id"
     allow: tuple[str, ...] = ()
     thresholds: dict[str, dict[Literal["moderate", "large", "severe"], float]] = msgspec.field(default_factory=dict)
+    body: str | None = None
 
     def __post_init__(self) -> None:
         if not HEADER_NAME.fullmatch(self.header):
             raise ValueError(f"header must be the name of a header, got {shown(self.header)}")
+        if self.body is not None and not all(self.body.split(".")):
+            raise ValueError(f"body must be names with dots between them, got {shown(self.body)}")
+        if len(self.allow) > MAX_TENANTS:
+            raise ValueError(f"allow must hold at most {MAX_TENANTS} names, got {len(self.allow)}")
         for name in self.allow:
             named("allow", name)
             if name.startswith("_"):
@@ -194,6 +206,9 @@ class Model(Section, frozen=True):
     drift: Drift = Drift()
     pairs: Pairs = Pairs()
     labels: Labels = Labels()
+    privacy: Privacy = Privacy()
+    text: Texts = Texts()
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         named("name", self.name)

@@ -14,6 +14,7 @@ import yaml
 
 from configuration.model import Model
 from configuration.rollback import Rollback
+from configuration.schemas import with_schemas
 from configuration.sections import Configuration, Kafka
 from configuration.shown import cut, one_line, shown
 from configuration.target import Target
@@ -84,7 +85,10 @@ def convert(document: Any, directory: Path, source: str) -> Configuration:
         configuration = msgspec.convert(document, Configuration, dec_hook=_unit)
     except msgspec.ValidationError as error:
         raise Refusal(f"{source}: {_one_line(str(error), document)}") from None
-    return _with_absolute_paths(configuration, directory)
+    try:
+        return with_schemas(_with_absolute_paths(configuration, directory))
+    except Refusal as refusal:
+        raise Refusal(f"{source}: {refusal}") from None
 
 
 def resolved_document(configuration: Configuration) -> str:
@@ -128,6 +132,7 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
             within(section, "reference"),
             targets={version: target(found) for version, found in section.targets.items()},
             fallback=within(section.fallback, "body_file"),
+            schema=within(section.schema, "file"),
             mirror=msgspec.structs.replace(mirror, credentials=within(mirror.credentials, "value_file")),
         )
 
@@ -148,7 +153,7 @@ def _with_absolute_paths(configuration: Configuration, directory: Path) -> Confi
         configuration,
         kafka=kafka,
         state_dir=absolute(configuration.state_dir),
-        proxy=within(configuration.proxy, "token_file"),
+        proxy=within(configuration.proxy, "token_file", "key_file"),
         exporter=within(configuration.exporter, "token_file"),
         rollback=rollback(configuration.rollback),
         models=tuple(model(section) for section in configuration.models),

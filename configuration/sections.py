@@ -64,6 +64,7 @@ class Proxy(Section, frozen=True):
     token_file: str | None = None
     spool: Spool = Spool()
     parse: Parse = Parse()
+    key_file: str | None = None
 
     def __post_init__(self) -> None:
         address("listen", self.listen)

@@ -1,4 +1,4 @@
-"""The truth about the flights, told as late as it is in life: some seconds after the answer, by the answer's id."""
+"""The truth about what was asked, told as late as it is in life: some seconds after the answer, by the answer's id."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RETRY_SECONDS: Final = 5.0
 
 
 class LateLabels:
-    """Posts to the exporter's `/labels` what became of each answered flight: 1 for late, 0 for in time.
+    """Posts to the exporter's `/labels` what was true of each answered request: a class, or 1 for yes and 0 for no.
 
     `clock` is in seconds and only ever compared with itself.
     """
@@ -29,11 +29,11 @@ class LateLabels:
         self.sent = 0
         """Labels that the exporter has taken."""
         self._url, self._model, self._clock = url, model, clock
-        self._waiting: deque[tuple[float, str, bool]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[tuple[float, str, bool | str]] = deque(maxlen=_MOST_WAITING)
 
-    def learn(self, answer: str, late: bool) -> None:
+    def learn(self, answer: str, truth: bool | str) -> None:
         """Take note of the truth about an answer, by its id."""
-        self._waiting.append((self._clock(), answer, late))
+        self._waiting.append((self._clock(), answer, truth))
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Post what is due until cancelled."""
@@ -52,8 +52,8 @@ class LateLabels:
         """What was learnt until then; what is not taken waits for the next time. To send twice is safe."""
         while batch := self._due(until):
             events = [
-                {"id": answer, "model": self._model, "time": time.time(), "labels": [int(late)]}
-                for _, answer, late in batch
+                {"id": answer, "model": self._model, "time": time.time(), "labels": [_label(truth)]}
+                for _, answer, truth in batch
             ]
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with session.post(f"{self._url}/labels", json=events) as response:
@@ -65,10 +65,14 @@ class LateLabels:
             await asyncio.sleep(_EVERY_SECONDS)
             return
 
-    def _due(self, until: float) -> list[tuple[float, str, bool]]:
-        batch: list[tuple[float, str, bool]] = []
+    def _due(self, until: float) -> list[tuple[float, str, bool | str]]:
+        batch: list[tuple[float, str, bool | str]] = []
         for waiting in self._waiting:
             if waiting[0] > until or len(batch) == _BATCH:
                 break
             batch.append(waiting)
         return batch
+
+
+def _label(truth: bool | str) -> int | str:
+    return int(truth) if isinstance(truth, bool) else truth

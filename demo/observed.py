@@ -29,6 +29,11 @@ class Observed:
         self.accuracy_before: dict[str, float] = {}
         self.accuracy_after: dict[str, float] = {}
         """Of both models, by role, over the last labelled pairs."""
+        self.patterns_before = 0
+        self.patterns_after = 0
+        """Times that a pattern was found in a text: until the drift, and from then on."""
+        self.column = ""
+        """The column that had moved most at the end."""
         self.lost = 0
         self.events = dict.fromkeys(ROLES, 0)
         self.broken: list[str] = []
@@ -47,6 +52,7 @@ class Observed:
             self.psi_before = max(exporter.psi().values(), default=0.0)
             self.missing_before = max(exporter.missing().values(), default=0.0)
             self.accuracy_before = exporter.by_role("drift_accuracy_ratio")
+        self.patterns_before = exporter.total("drift_text_pattern_total")
 
     def drifting(self, exporter: Reading, seconds: float) -> bool:
         """A look `seconds` after the first drifted request; whether this one is the first to show the drift."""
@@ -77,6 +83,8 @@ class Observed:
         names = self.expectation.drifted if self._drifts else list(psi)
         self.psi_after = max((psi.get(name, 0.0) for name in names), default=0.0)
         self.accuracy_after = exporter.by_role("drift_accuracy_ratio")
+        self.patterns_after = exporter.total("drift_text_pattern_total") - self.patterns_before
+        self.column = max(psi, key=lambda name: psi[name], default="")
         self.missing_after = self._missing(exporter) if self._loses else max(exporter.missing().values(), default=0.0)
 
     @property
@@ -111,6 +119,9 @@ class Observed:
             "detect_seconds": _rounded(self.detect_seconds),
             "accuracy_before": {role: round(value, 4) for role, value in self.accuracy_before.items()},
             "accuracy_after": {role: round(value, 4) for role, value in self.accuracy_after.items()},
+            "column": self.column,
+            "patterns_before": self.patterns_before,
+            "patterns_after": self.patterns_after,
             "requests": requests,
             "events": self.events,
             "lost": self.lost,
@@ -134,6 +145,20 @@ class Observed:
             found.append(f"PSI reached {self.largest_since:.3f} without drift")
         if self.kind != "none":
             found += self._late_or_never()
+        if self.kind == "slang":
+            found += self._no_slang()
+        return found
+
+    def _no_slang(self) -> list[str]:
+        """Slang must show in the words that are new, in the patterns, and in how often the models are right."""
+        found = []
+        if not self.column.endswith(".unseen_ratio"):
+            found.append(f"the column that moved most was {self.column}, not the share of unseen words")
+        if self.patterns_before or not self.patterns_after:
+            found.append(f"slang was found {self.patterns_before} times before and {self.patterns_after} after")
+        worse = [role for role, was in self.accuracy_before.items() if self.accuracy_after.get(role, 1.0) < was]
+        if len(worse) < len(ROLES):
+            found.append("the accuracy of a model did not fall")
         return found
 
     def _late_or_never(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -21,19 +21,21 @@ HOST: Final = "127.0.0.1"
 
 
 @contextlib.asynccontextmanager
-async def models(seed: int, training_csv: Path, log: BinaryIO) -> AsyncIterator[dict[str, dict[str, Any]]]:
-    """Both models, each in a process of its own; what each announced: port, auc, rows, train_seconds.
+async def models(
+    seed: int, training: Path, log: BinaryIO, module: str = "demo.serving", option: str = "--training-csv"
+) -> AsyncIterator[dict[str, dict[str, Any]]]:
+    """Both models, each in a process of its own; what each announced: port, how good it is, rows, train_seconds.
 
-    v2 writes the training half and its predictions on it to `training_csv`.
+    v2 writes what it was trained on, and its predictions on it, to `training`.
     """
     children: dict[str, Child] = {}
     try:
-        for version, more in (("v2", ["--training-csv", str(training_csv)]), ("v1", [])):
+        for version, more in (("v2", [option, str(training)]), ("v1", [])):
             arguments = ["--model", version, "--seed", str(seed), *more]
             # One core is enough for a model; the other is for what the demo shows.
             threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             children[version] = await Child.start(
-                f"model {version}", "demo.serving", arguments, environment={**os.environ, **threads}, output=log
+                f"model {version}", module, arguments, environment={**os.environ, **threads}, output=log
             )
         yield {version: await child.ready() for version, child in children.items()}
     finally:
@@ -43,9 +45,14 @@ async def models(seed: int, training_csv: Path, log: BinaryIO) -> AsyncIterator[
 
 @contextlib.asynccontextmanager
 async def everything(
-    ports: dict[str, int], reference: Path, state_dir: Path, log: BinaryIO
+    ports: dict[str, int],
+    reference: Path,
+    state_dir: Path,
+    log: BinaryIO,
+    name: str = MODEL,
+    sections: Mapping[str, Any] = {},
 ) -> AsyncIterator[dict[str, str]]:
-    """`shadowdrift up` in front of the models; where each part listens."""
+    """`shadowdrift up` in front of the models; where each part listens. `sections` are further ones of the model."""
     document = {
         "kafka": "embedded",
         "state_dir": str(state_dir),
@@ -53,7 +60,7 @@ async def everything(
         "exporter": {"listen": _address(9108)},
         "models": [
             {
-                "name": MODEL,
+                "name": name,
                 "targets": {version: {"url": f"http://{HOST}:{port}"} for version, port in ports.items()},
                 "production": "v2",
                 "shadow": "v1",
@@ -61,6 +68,7 @@ async def everything(
                 "reference": str(reference),
                 "window": {"size": WINDOW},
                 "pairs": {"tolerance": TOLERANCE},
+                **sections,
             }
         ],
     }

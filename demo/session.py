@@ -8,10 +8,12 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 from demo.drift import KINDS, check
 from demo.observed import Observed
-from demo.story import Options, tell
+from demo.slang import KINDS as SLANG_KINDS
+from demo.story import Options, Scenario, tell
 from demo.view import view
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
@@ -23,19 +25,31 @@ LEAST_SECONDS = 10.0
 def main(arguments: list[str]) -> int:
     """Exit code 0 when everything was as worked out beforehand, 1 when not."""
     parsed = _parser().parse_args(arguments)
-    try:
-        check(parsed.drift, parsed.feature, parsed.size)
-    except ValueError as error:
-        raise Refusal(str(error)) from None
+    kind = _kind(parsed)
     if not parsed.seconds >= LEAST_SECONDS:
         raise Refusal(f"--seconds must be at least {LEAST_SECONDS:g}, to fill a window before the drift")
-    options = Options(parsed.drift, parsed.seconds, parsed.seed, parsed.feature, parsed.size)
+    options = Options(kind, parsed.seconds, parsed.seed, parsed.feature, parsed.size, parsed.scenario)
     surprises: list[str] = []
 
     async def serve(_: Tether, stop: asyncio.Event) -> None:
         surprises.extend(await _run(options, parsed.json, stop))
 
     return run(serve) or int(bool(surprises))
+
+
+def _kind(parsed: argparse.Namespace) -> str:
+    """The drift that was asked for, or the scenario's own. Raises `Refusal` where it does not fit."""
+    if parsed.scenario == "flights":
+        kind = parsed.drift or "season"
+        try:
+            check(kind, parsed.feature, parsed.size)
+        except ValueError as error:
+            raise Refusal(str(error)) from None
+        return str(kind)
+    kind = parsed.drift or "slang"
+    if kind not in SLANG_KINDS or parsed.feature is not None or parsed.size is not None:
+        raise Refusal(f"--scenario tickets takes --drift {' or '.join(SLANG_KINDS)}, and neither --feature nor --size")
+    return str(kind)
 
 
 async def _run(options: Options, as_json: bool, stop: asyncio.Event) -> list[str]:
@@ -61,6 +75,8 @@ async def _run(options: Options, as_json: bool, stop: asyncio.Event) -> list[str
 
 def _summary(observed: Observed) -> str:
     before = "" if observed.psi_before is None else f"largest PSI {observed.psi_before:.3f} before, "
+    slang = f", slang found {observed.patterns_after} times, most moved: {observed.column}"
+    slang = slang if observed.kind == "slang" else ""
     missing = f", {observed.missing_after:.0%} missing" if observed.kind == "missing" else ""
     seen = "" if observed.detect_seconds is None else f", seen after {observed.detect_seconds:.1f} s"
     right = "".join(
@@ -68,16 +84,22 @@ def _summary(observed: Observed) -> str:
         for role, was in observed.accuracy_before.items()
         if role in observed.accuracy_after
     )
-    return f"{before}{observed.psi_after:.3f} at the end{missing}{seen}{right}; {observed.lost} answers lost"
+    return f"{before}{observed.psi_after:.3f} at the end{missing}{slang}{seen}{right}; {observed.lost} answers lost"
 
 
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="shadowdrift demo",
-        description="Two models of flight delays, 500 requests a second through the proxy, and drift at half time.",
+        description="Two models of flight delays, or of a help desk's tickets; 500 requests a second through the "
+        "proxy, and drift at half time.",
         allow_abbrev=False,
     )
-    made.add_argument("--drift", choices=KINDS, default="season", help="season is July's flights; %(default)s")
+    made.add_argument(
+        "--scenario", choices=get_args(Scenario), default="flights", help="tickets: users write slang; %(default)s"
+    )
+    made.add_argument(
+        "--drift", choices=dict.fromkeys([*KINDS, *SLANG_KINDS]), help="season is July's flights; season, or slang"
+    )
     made.add_argument("--feature", help="the feature that shift, scale, category or missing changes")
     made.add_argument(
         "--size", type=float, help="in standard deviations (shift), as a factor (scale), as a share (category, missing)"

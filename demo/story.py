@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import aiohttp
 
 from configuration import Drift
+from demo.desk import TRAINING_ROWS
 from demo.drift import Expectation, Kind, drifted, expect, normal
 from demo.flights import load
+from demo.grammar import SLANG_PATTERN, tickets
 from demo.labels import LateLabels
 from demo.observed import Observed
 from demo.parts import MODEL, WINDOW, everything, models
 from demo.readings import ROLES, Reading, scrape, unmeasured
-from demo.traffic import Traffic
+from demo.slang import expect_of, phases_of
+from demo.traffic import Traffic, Truth
 from demo.view import Progress, View
 from lifecycle.refusal import Refusal
 from reference.files import profile_of
@@ -33,30 +37,35 @@ CACHE_SECONDS: Final = 1.1
 """The exporter writes its text anew once a second; the last look must be at the last events."""
 
 
+Scenario = Literal["flights", "tickets"]
+
+
 @dataclass(frozen=True)
 class Options:
     """What the user asked for. `seconds` of traffic, half of it before the drift."""
 
-    kind: Kind
+    kind: str
     seconds: float
     seed: int
     feature: str | None = None
     size: float | None = None
+    scenario: Scenario = "flights"
 
 
 @dataclass(frozen=True)
 class Phases:
     """The rows of both phases with the truth about each, and what the drifted one should show."""
 
-    steady: tuple[list[Any], list[bool]]
-    drift: tuple[list[Any], list[bool]]
+    steady: tuple[list[Any], Sequence[Truth]]
+    drift: tuple[list[Any], Sequence[Truth]]
     expectation: Expectation
+    model: str = MODEL
 
 
 def phases(options: Options) -> Phases:
     """Read the flights and work out, apart from the exporter, what will drift."""
     halves = load(options.seed)
-    flights = drifted(options.kind, halves, options.seed, options.feature, options.size)
+    flights = drifted(cast(Kind, options.kind), halves, options.seed, options.feature, options.size)
     steady, drift = ((phase.rows(), phase.late.tolist()) for phase in (normal(halves, options.seed), flights))
     return Phases(steady, drift, expect(halves.training, flights))
 
@@ -72,6 +81,8 @@ async def tell(
     options: Options, directory: Path, log: BinaryIO, view: View, stop: asyncio.Event
 ) -> tuple[Observed, int]:
     """Run the demo; what it showed, and how many requests were answered. Raises `Refusal`."""
+    if options.scenario == "tickets":
+        return await _tell_of_tickets(options, directory, log, view, stop)
     say = view.say
     say("training two models on half of the flights of January to March 2013 …")
     training_csv, reference = directory / "train.csv", directory / "flights.json"
@@ -93,11 +104,44 @@ async def tell(
                 moves = planned.expectation.missing if options.kind == "missing" else planned.expectation.drifted
                 say(f"will {'go missing' if options.kind == 'missing' else 'drift'}: {', '.join(moves)}")
                 say(f"left alone: {', '.join(planned.expectation.left_alone)}")
-            observed = Observed(options.kind, planned.expectation, WINDOW)
-            timeout = aiohttp.ClientTimeout(total=5)
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                run = _Run(options, planned, observed, addresses, session, view)
-                return observed, await run.to_the_end(stop)
+            return await _run(options, planned, addresses, view, stop)
+
+
+async def _tell_of_tickets(
+    options: Options, directory: Path, log: BinaryIO, view: View, stop: asyncio.Event
+) -> tuple[Observed, int]:
+    """A help desk whose users begin to write slang."""
+    say = view.say
+    say("training two models on 12,000 tickets …")
+    training, reference = directory / "train.jsonl", directory / "tickets.json"
+    async with models(options.seed, training, log, "demo.desk", "--training") as announced:
+        for version, told in announced.items():
+            say(f"  {version}: right in {told['accuracy']:.1%} of 2,000 others")
+        known = await asyncio.to_thread(tickets, TRAINING_ROWS, 2 * options.seed)
+        before, after = phases_of(options.kind, options.seed)
+        expectation = expect_of(known, after)
+        planned = Phases((before.rows, before.truths), (after.rows, after.truths), expectation, "tickets")
+        made = profile_of(training, Binning(), {}, "tickets of a grammar").profile
+        save(made, reference)
+        say(f"  the profile takes for texts: {', '.join(made.texts)}")
+        ports = {version: int(told["port"]) for version, told in announced.items()}
+        say("starting the broker, the exporter and the proxy …")
+        text = {"patterns": {"slang": SLANG_PATTERN}}
+        async with everything(ports, reference, directory / "state", log, "tickets", {"text": text}) as addresses:
+            say(f"serving at       {addresses['proxy']}/predict")
+            say(f"exporter metrics {addresses['exporter']}/metrics")
+            if options.kind != "none":
+                say(f"will drift: {', '.join(expectation.drifted)}; for example: {after.rows[0]['note']!r}")
+            return await _run(options, planned, addresses, view, stop)
+
+
+async def _run(
+    options: Options, planned: Phases, addresses: dict[str, str], view: View, stop: asyncio.Event
+) -> tuple[Observed, int]:
+    observed = Observed(options.kind, planned.expectation, WINDOW)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        run = _Run(options, planned, observed, addresses, session, view)
+        return observed, await run.to_the_end(stop)
 
 
 class _Run:
@@ -118,7 +162,7 @@ class _Run:
         self._addresses = addresses
         self._session = session
         self._view = view
-        self._labels = LateLabels(addresses["exporter"], MODEL)
+        self._labels = LateLabels(addresses["exporter"], planned.model)
         url = f"{addresses['proxy']}/predict"
         self._traffic = Traffic(url, *planned.steady, learn=self._labels.learn, rate=RATE)
         self._proxy = Reading()

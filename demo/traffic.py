@@ -26,7 +26,8 @@ _KEPT_LATENCIES: Final = 100_000
 _ID: Final = b"x-shadowdrift-id"
 
 Row: TypeAlias = Mapping[str, Any]
-Asked: TypeAlias = tuple[Row, bool | None]
+Truth: TypeAlias = bool | str
+Asked: TypeAlias = tuple[Row, Truth | None]
 """A row, and what will turn out to be the truth about it; None where nobody knows."""
 
 
@@ -70,9 +71,9 @@ class Traffic:
         self,
         url: str,
         rows: Sequence[Row],
-        truths: Sequence[bool] | None = None,
+        truths: Sequence[Truth] | None = None,
         *,
-        learn: Callable[[str, bool], None] | None = None,
+        learn: Callable[[str, Truth], None] | None = None,
         rate: float = 500.0,
         connections: int = 64,
         timeout: float = 10.0,
@@ -107,7 +108,7 @@ class Traffic:
             raise
         self._tasks = [asyncio.create_task(self._pace()), asyncio.create_task(self._look_after())]
 
-    def switch(self, rows: Sequence[Row], truths: Sequence[bool] | None = None) -> None:
+    def switch(self, rows: Sequence[Row], truths: Sequence[Truth] | None = None) -> None:
         """Go over to another source; `switched` tells when its first request was sent, None until then."""
         self._rows, self._switching, self.switched = _loop(rows, truths), True, None
 
@@ -211,7 +212,7 @@ class _Connection(asyncio.Protocol):
     """One keep-alive connection; tells its owner of each answer and of its end."""
 
     def __init__(self, owner: Traffic) -> None:
-        self.truth: bool | None = None
+        self.truth: Truth | None = None
         """About the row that it has asked of."""
         self._owner = owner
         self._answer: str | None = None
@@ -252,7 +253,7 @@ class _Connection(asyncio.Protocol):
         self._owner.lost(self)
 
 
-def _loop(rows: Sequence[Row], truths: Sequence[bool] | None) -> Iterator[Asked]:
+def _loop(rows: Sequence[Row], truths: Sequence[Truth] | None) -> Iterator[Asked]:
     if not rows:
         raise ValueError("traffic needs at least one row")
     return itertools.cycle(zip(rows, truths if truths is not None else itertools.repeat(None), strict=False))

@@ -21,11 +21,13 @@ class Instance(msgspec.Struct, omit_defaults=True, gc=False):
 
     `features` maps a name to a JSON value; a number that is not finite, and a list or an object, is null there and
     its name stands in `invalid`. `prediction` is absent where no model was asked (`log_only`) or none answered.
+    `patterns` tells of each text how often which pattern was found in it.
     """
 
     features: dict[str, Any]
     prediction: Prediction | msgspec.UnsetType | None = msgspec.UNSET
     invalid: list[str] = []
+    patterns: dict[str, dict[str, int]] = {}
 
 
 class InferenceEvent(msgspec.Struct, kw_only=True, gc=False):
@@ -35,7 +37,8 @@ class InferenceEvent(msgspec.Struct, kw_only=True, gc=False):
     head had arrived, in seconds since 1970; `latency_seconds` runs from there to the answer's last byte for
     production, and from the clone's sending for the shadow. `status` is null where no answer came. `sampled` on a
     production event: a clone was accepted for sending, whatever became of it. `truncated`: a captured body was cut.
-    `key_id` names the key under which strings were hashed to `#<16 hex>`.
+    `key_id` names the key under which strings were hashed to `#<16 hex>`. `headers`: those of the request that the
+    configuration lists, hashed unless it says otherwise.
     """
 
     id: str
@@ -52,4 +55,5 @@ class InferenceEvent(msgspec.Struct, kw_only=True, gc=False):
     sampled: bool = False
     truncated: bool = False
     key_id: str | None = None
+    headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     instances: list[Instance]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,12 @@ class JsonLines(logging.Formatter):
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
             # Half a character, as in a path that is not UTF-8; an integer beyond 64 bits; a key that is no text.
             return json.dumps({str(key): value for key, value in line.items()}, default=str)
+
+
+def told(error: BaseException) -> dict[str, str]:
+    """An error for `fields`, by its type and its place: its message may hold what a client has sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {"error": type(error).__name__, "where": f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""}
 
 
 def log_to_stdout(part: str) -> None:

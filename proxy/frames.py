@@ -48,6 +48,8 @@ class Captured(msgspec.Struct, array_like=True):
     path: str
     request: bytes
     answer: bytes | None
+    headers: dict[str, str] | None = None
+    """Those that are recorded, by their names in lower case."""
 
 
 _encoder = msgspec.msgpack.Encoder()

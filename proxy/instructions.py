@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from configuration import Configuration, convert_resolved
-from proxy.keys import Keys
+from privacy.keys import Keys
 
 
 class Instructions(msgspec.Struct, frozen=True):

@@ -67,6 +67,7 @@ REFUSALS: Final = (
     "not_implemented",
     "overloaded",
     "paused",
+    "schema",
     "slow_request",
     "upstream_failed",
     "upstream_timeout",
@@ -74,6 +75,9 @@ REFUSALS: Final = (
 FallbackReason = Literal["connect", "reset", "timeout", "breaker_open", "paused"]
 FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
 """Why the fallback answered instead of the version that should have."""
+
+UNCHECKED: Final = ("too_large", "encoded")
+"""Why a request went to its model without being checked against the schema."""
 
 UNEXTRACTED: Final = ("truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction")
 
@@ -132,6 +136,8 @@ FAMILIES: Final = {
         Family("events_spooled_bytes", "gauge", "What the spool holds on disk.", ()),
         Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
         Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
+        Family("proxy_schema_violations_total", "counter", "Rules of the feature schema that instances broke.", ("model", "field", "rule")),
+        Family("proxy_schema_unchecked_total", "counter", "Requests that could not be checked against the schema.", ("model", "reason")),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
         Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason")),
         Family("proxy_breaker_open", "gauge", "Workers whose circuit breaker does not let this version be asked.", _BY_VERSION),
@@ -184,6 +190,7 @@ class Layout:
             "mirror_failed_total": FAIL_REASONS,
             "events_lost_total": LOSS_REASONS,
             "events_unextracted_total": UNEXTRACTED,
+            "proxy_schema_unchecked_total": UNCHECKED,
         }
         values: dict[str, tuple[str, ...]] = {
             "part": ("emitter",),
@@ -195,6 +202,14 @@ class Layout:
         }
         if "model" not in family.labels:
             yield from product(*(values[label] for label in family.labels))
+            return
+        if family.name.startswith("proxy_schema_"):
+            checked = [(model.name, model.schema) for model in configuration.models if model.schema is not None]
+            for name, schema in checked:
+                if family.name == "proxy_schema_violations_total":
+                    yield from ((name, *broken) for broken in schema.breakable)
+                elif schema.mode == "reject":
+                    yield from ((name, reason) for reason in UNCHECKED)
             return
         for model in configuration.models:
             values |= {"model": (model.name,), "version": tuple(model.targets)}

@@ -67,4 +67,5 @@ def captured(
         path=head.path.decode("latin-1"),
         request=request[:limit],
         answer=None if answer is None else answer[:limit],
+        headers=plan.recorded(head) if plan.records_headers else None,
     )

@@ -11,12 +11,17 @@ from typing import NoReturn, get_args
 from configuration.brokers import brokers_of
 from configuration.model import Drift
 from configuration.option import DEFAULT_FILE, load_for_part
+from configuration.reading import load as load_configuration
 from lifecycle.refusal import Refusal
+from privacy.keys import FILE_NAME
+from privacy.keys import load as load_keys
 from reference.draft import Draft, Result
+from reference.feature_schema import save_schema, schema_of
 from reference.files import FORMATS, profile_of
 from reference.profile import Binning, Scheme, load, save
 from reference.shown import overview, table
 from reference.tally import Kind
+from reference.treatment import Treatment
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,6 +40,8 @@ def main(arguments: list[str]) -> int:
     binning = _binning(given.bins, given.binning, (given.range[0], given.range[1]))
     result = _of_topic(given, binning) if given.topic is not None else _of_file(given, binning)
     save(result.profile, Path(given.output), "--output")
+    if given.schema is not None:
+        save_schema(schema_of(result.profile), Path(given.schema))
     for warning in result.warnings:
         sys.stderr.write(f"shadowdrift: warning: {warning}\n")
     sys.stdout.write(overview(result.profile, given.output))
@@ -45,18 +52,35 @@ def _of_file(given: argparse.Namespace, binning: Binning) -> Result:
     if given.data is None:
         raise Refusal("profile: name the training data, or a --topic; `shadowdrift profile --help` tells the usage")
     for option in ("model", "from", "to"):
-        if getattr(given, option) is not None:
+        if getattr(given, option) is not None and not (option == "model" and given.privacy is not None):
             raise Refusal(f"profile: --{option} belongs to --topic, but {given.data} is read")
     path, output = Path(given.data), Path(given.output)
     if output.exists() and path.exists() and output.samefile(path):
         raise Refusal(f"profile: --output {given.output} is the training data itself; name another file")
-    return profile_of(path, binning, dict(given.kind), given.description, given.format)
+    treatment = None if given.privacy is None else _treatment(Path(given.privacy), given.model)
+    return profile_of(path, binning, dict(given.kind), given.description, given.format, treatment)
+
+
+def _treatment(path: Path, name: str | None) -> Treatment:
+    """The rules of the configuration's model of that name, or of its only one, and the proxy's key."""
+    configuration = load_configuration(path)
+    names = [model.name for model in configuration.models]
+    if name is None and len(names) > 1:
+        raise Refusal(f"profile: --privacy {path} has several models; --model must be one of {', '.join(names)}")
+    if name is not None and name not in names:
+        raise Refusal(f"profile: --model {name}: {path} has no such model; it has {', '.join(names)}")
+    file = configuration.proxy.key_file
+    key_path = Path(file) if file is not None else Path(configuration.state_dir) / FILE_NAME
+    keys = load_keys(key_path, "profile: --privacy: the key of the proxy")
+    return Treatment(configuration.models[0 if name is None else names.index(name)], keys)
 
 
 def _of_topic(given: argparse.Namespace, binning: Binning) -> Result:
     # aiokafka takes as long to import as all the rest, and a file needs none of it.
     from reference.topic_rows import TopicRange, parse_time, read_topic
 
+    if given.privacy is not None:
+        raise Refusal("profile: --privacy is for training data in clear; what stands in a topic is hidden already")
     if given.data is not None:
         raise Refusal(f"profile: either {given.data} or --topic {given.topic}, not both")
     for option in ("model", "from"):
@@ -68,7 +92,7 @@ def _of_topic(given: argparse.Namespace, binning: Binning) -> Result:
     names = [model.name for model in configuration.models]
     if given.model not in names:
         raise Refusal(f"profile: --model {given.model}: {given.config} has no such model; it has {', '.join(names)}")
-    draft = Draft(str(wanted), dict(given.kind))
+    draft = Draft(str(wanted), dict(given.kind), hidden=True)
     read_topic(brokers_of(configuration), wanted, draft)
     return draft.finished(binning, given.description)
 
@@ -95,9 +119,15 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_kind,
         metavar="COLUMN=KIND",
-        help="numeric or categorical, where the choice made by itself is wrong (whole numbers with at most 20 "
+        help="numeric, categorical or text, where the choice made by itself is wrong (whole numbers with at most 20 "
         "distinct values are categories)",
     )
+    parser.add_argument(
+        "--privacy",
+        metavar="FILE",
+        help="the configuration whose privacy.fields the training data is hidden by, with the key of its proxy",
+    )
+    parser.add_argument("--schema", metavar="FILE", help="write a feature schema of the same data, too")
     parser.add_argument("--bins", type=int, default=defaults.bins, help="bins of a numeric column (%(default)s)")
     parser.add_argument("--binning", choices=get_args(Scheme), default=defaults.binning)
     parser.add_argument(
@@ -111,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--description", default="", help="a text for people; it does not count as a change")
     topic = parser.add_argument_group("out of events")
     topic.add_argument("--topic", help="inference.production or inference.shadow")
-    topic.add_argument("--model", help="whose events")
+    topic.add_argument("--model", help="whose events; with --privacy, whose rules")
     topic.add_argument("--from", metavar="TIME", help="the first event's time, such as 2026-11-01T00:00:00Z")
     topic.add_argument("--to", metavar="TIME", help="the time before which the last one lies (now)")
     topic.add_argument("--config", default=DEFAULT_FILE, metavar="FILE", help=f"how Kafka is reached ({DEFAULT_FILE})")

@@ -68,6 +68,8 @@ class _Shape:
 
     def read(self, cells: Cells) -> list[Any]:
         """The values of some cells: numbers, booleans or texts, None for a cell that is missing."""
+        if self.kind == "text":
+            return list(cells)
         if self.kind == "numeric" or (self.numbers and self.few is None):
             try:
                 return list(map(float, cells))

@@ -9,10 +9,12 @@ from typing import Any, Final, TypeAlias
 
 from lifecycle.refusal import Refusal
 from reference.columns import column_from
-from reference.oddities import few_rows, oddities
+from reference.oddities import few_rows, oddities, telling
 from reference.probabilities import greatest, likeliest
-from reference.profile import CONFIDENCE, FORMAT, PREDICTION, Binning, Column, Profile
+from reference.profile import CONFIDENCE, FORMAT, PREDICTION, Binning, Column, Profile, Vocabulary
 from reference.tally import Kind, Tally
+from reference.texts import looks_like_text, text_columns
+from reference.treatment import Treatment, holds_hashes
 
 CHUNK_ROWS: Final = 10_000
 
@@ -34,8 +36,18 @@ class Result:
 class Draft:
     """Counts what the sources bring. `where` names the source in messages, `kinds` are those that the user told."""
 
-    def __init__(self, where: str, kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self, where: str, kinds: Mapping[str, Kind], treatment: Treatment | None = None, *, hidden: bool = False
+    ) -> None:
+        """`treatment`: how the configuration hides values, for training data in clear.
+
+        `hidden`: the rows have gone through a proxy, which has told of texts what it tells, so none is looked for.
+        """
         self._where = where
+        self._hidden = hidden
+        self._treatment = treatment
+        self.key_ids: set[str] = set()
+        """The keys under which rows came hashed already."""
         self._kinds = kinds
         self._tallies: dict[str, Tally] = {}
         self._lists = 0
@@ -49,7 +61,8 @@ class Draft:
         for name, values in chunk.items():
             tally = self._tallies.get(name)
             if tally is None:
-                tally = self._tallies[name] = Tally(self._kinds.get(name))
+                hashed = self._treatment is not None and self._treatment.rules(name) == "hash"
+                tally = self._tallies[name] = Tally(self._kinds.get(name), exact=hashed)
             tally.add(values)
         self.rows += rows
 
@@ -69,20 +82,11 @@ class Draft:
         if 2 * self._lists > self.rows:
             self._settle(PREDICTION, "categorical")  # a position is a class, however many there are
             self._settle(CONFIDENCE, "numeric")
-        columns: dict[str, Column] = {}
-        warnings = list(few_rows(self.rows))
+        made = _Made(self.rows, binning, self._treatment, texts=not self._hidden)
         for name, tally in self._tallies.items():
             tally.add_missing(self.rows - tally.seen)
-            column = column_from(tally, binning)
-            if column is None:
-                warnings.append(f"column {name} has no valid value and is left out")
-                continue
-            columns[name] = column
-            warnings += oddities(name, column, tally)
-        if not columns:
-            raise Refusal(f"{self._where} has no column with a valid value")
-        prediction, confidence = columns.pop(PREDICTION, None), columns.pop(CONFIDENCE, None)
-        return Result(Profile(FORMAT, self.rows, binning, columns, prediction, description, confidence), warnings)
+            made.take(name, tally)
+        return made.profile(self._where, description, self.key_ids)
 
     def _check_names(self, names: Mapping[str, object]) -> None:
         if len(self._tallies.keys() | names.keys()) > MAX_COLUMNS:
@@ -101,6 +105,68 @@ class Draft:
     def _settle(self, name: str, kind: Kind) -> None:
         if name not in self._kinds:
             self._tallies[name].kind = kind
+
+
+class _Made:
+    """A profile's columns as they are made, one after the other."""
+
+    def __init__(self, rows: int, binning: Binning, treatment: Treatment | None, *, texts: bool) -> None:
+        self._looks_for_texts = texts
+        self._rows = rows
+        self._binning = binning
+        self._treatment = treatment
+        self._columns: dict[str, Column] = {}
+        self._texts: dict[str, Vocabulary] = {}
+        self._hashed: list[str] = []
+        self._warnings = list(few_rows(rows))
+
+    def take(self, name: str, tally: Tally) -> None:
+        """Make the column, or the columns, of a tally."""
+        treatment = self._treatment
+        answer = name in (PREDICTION, CONFIDENCE)
+        told = tally.kind == "text" or (treatment is not None and name in treatment.texts)
+        if not answer and (told or (self._looks_for_texts and looks_like_text(tally))):
+            key = treatment.vocabulary_key if treatment is not None else b""
+            text = text_columns(name, tally, self._binning, key)
+            if text is None:
+                self._warnings.append(f"column {name} has no text and is left out")
+                return
+            columns, self._texts[name] = text
+            self._columns |= columns
+            return
+        if treatment is not None and treatment.drops(name):
+            return
+        treated = tally if treatment is None else treatment.treated(name, tally)
+        column = column_from(treated, self._binning)
+        if column is None:
+            self._warnings.append(f"column {name} has no valid value and is left out")
+            return
+        self._columns[name] = column
+        if treatment is not None and treatment.hashes(name, column):
+            self._hashed.append(name)
+        self._warnings += oddities(name, column, treated)
+        if treatment is None or not treatment.rules(name):
+            self._warnings += telling(name, tally)
+
+    def profile(self, where: str, description: str, key_ids: set[str]) -> Result:
+        """What has been made. Raises `Refusal` where that is nothing."""
+        columns, warnings = self._columns, self._warnings
+        if not columns:
+            raise Refusal(f"{where} has no column with a valid value")
+        key_id = self._treatment.key_id if self._treatment is not None and (self._hashed or self._texts) else None
+        if key_ids:
+            self._hashed = [name for name, column in columns.items() if holds_hashes(column)]
+            key_id = min(key_ids) if self._hashed else None
+            if len(key_ids) > 1:
+                warnings.append(
+                    f"the events were hashed under {len(key_ids)} keys; hashes of one are new to the others"
+                )
+        prediction, confidence = columns.pop(PREDICTION, None), columns.pop(CONFIDENCE, None)
+        profile = Profile(
+            FORMAT, self._rows, self._binning, columns, prediction, description, confidence,
+            self._texts, key_id, tuple(self._hashed),
+        )  # fmt: skip
+        return Result(profile, warnings)
 
 
 def _probabilities(value: Any) -> Any:

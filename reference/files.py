@@ -15,6 +15,7 @@ from reference.json_rows import read_json_lines
 from reference.parquet_rows import read_parquet
 from reference.profile import Binning
 from reference.tally import Kind
+from reference.treatment import Treatment
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -30,18 +31,26 @@ FORMATS: Final[Mapping[str, Format]] = {
 
 
 def profile_of(
-    path: Path, binning: Binning, kinds: Mapping[str, Kind], description: str = "", form: Format | None = None
+    path: Path,
+    binning: Binning,
+    kinds: Mapping[str, Kind],
+    description: str = "",
+    form: Format | None = None,
+    treatment: Treatment | None = None,
 ) -> Result:
     """The profile of the training data, and what is odd about it. `form` is told where the file's name is silent.
 
+    `treatment` hides the values as the model's proxy hides them.
+
     Raises `Refusal`, one line, for a file that is no table.
     """
-    draft = Draft(str(path), kinds)
+    read_as = kinds if treatment is None else {**treatment.kinds, **kinds}
+    draft = Draft(str(path), kinds, treatment)
     match form or FORMATS.get(path.suffix.lower(), "csv"):
         case "parquet":
             read_parquet(path, draft)
         case "jsonl":
             read_json_lines(path, draft)
         case "csv":
-            read_csv(path, kinds, draft)
+            read_csv(path, read_as, draft)
     return draft.finished(binning, description)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import numpy as np
 
 from configuration.model import Window
+from privacy.identifiers import suspicion
+from privacy.keyed import HASHED
 from reference.columns import MAX_LISTED
 from reference.profile import Categorical, Column, Numeric
 from reference.tally import Tally
 
 FEW_ROWS: Final = 10 * Window().size
 """With one fixed reference of 1,000 rows the p-values of most windows of 1,000 are off; with 10,000 of few."""
+
+_LOOKED_AT: Final = 1000
+"""Values that are looked at for what they tell."""
 
 _MOST: Final = 0.5
 _NEARLY_ALL: Final = 0.9
@@ -51,6 +57,15 @@ def oddities(name: str, column: Column, tally: Tally) -> Iterator[str]:
             f"column {name} has {distinct} categories, of which {MAX_LISTED} are listed; "
             f"--kind {name}=numeric if it holds numbers"
         )
+
+
+def telling(name: str, tally: Tally) -> Iterator[str]:
+    """Whether a column looks as if it told who somebody is; what the profile lists of it leaves the proxy in clear."""
+    texts = islice((text for text in tally.texts() if not HASHED.fullmatch(text)), _LOOKED_AT)
+    numbers = [int(number) for number in tally.numbers()[:_LOOKED_AT] if number == int(number)]
+    why = suspicion(name if tally.texts() else "", [*texts, *numbers])
+    if why is not None:
+        yield f"column {name} {why}; give it a rule in `privacy.fields`, and make the profile with --privacy"
 
 
 def _of_categories(name: str, column: Categorical, tally: Tally) -> Iterator[str]:

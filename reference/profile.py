@@ -7,12 +7,13 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from configuration.model import Drift, Model
 from lifecycle.refusal import Refusal
+from privacy.text import DIGEST_BYTES, derived_names
 
 FORMAT: Final = 1
 PREDICTION: Final = "prediction"
@@ -107,10 +108,32 @@ def _check_counts(counts: tuple[int, ...], valid: int, missing: int, invalid: in
         raise ValueError("counts must not be negative, and add up to the valid rows, which must be some")
 
 
+class Vocabulary(_Frozen, frozen=True):
+    """The words of a text's column that at least two rows have, by their hash (`privacy.text.word_hash`), joined.
+
+    `keyed`: they were made under the key that the profile names.
+    """
+
+    hashes: bytes
+    keyed: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.hashes) % DIGEST_BYTES:
+            raise ValueError(f"hashes must be a whole number of {DIGEST_BYTES} bytes each")
+
+    def split(self) -> list[bytes]:
+        """The hashes one by one."""
+        return [self.hashes[at : at + DIGEST_BYTES] for at in range(0, len(self.hashes), DIGEST_BYTES)]
+
+
 class Profile(_Frozen, frozen=True):
     """What the training data looked like: one column for each feature, and one for the prediction if it is known.
 
     Where predictions are lists of probabilities, `prediction` is the position of the greatest, and `confidence` it.
+
+    A text has no column of its own: `texts` holds its vocabulary, and `features` the numeric columns that are made of
+    it (`note.length`, `note.words`, `note.unseen_ratio`). `key_id` names the key under which the categories of the
+    columns in `hashed`, and keyed vocabularies, were made; with another key these are not compared.
     """
 
     format: Literal[1]
@@ -120,11 +143,18 @@ class Profile(_Frozen, frozen=True):
     prediction: Column | None = None
     description: str = ""
     confidence: Column | None = None
+    texts: dict[str, Vocabulary] = {}
+    key_id: str | None = None
+    hashed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (PREDICTION, CONFIDENCE):
-            if name in self.features:
+            if name in self.features or name in self.texts:
                 raise ValueError(f"features must not hold a column named {name}")
+        if self.texts.keys() & self.features.keys():
+            raise ValueError("texts must not be columns as well")
+        if self.key_id is None and (self.hashed or any(text.keyed for text in self.texts.values())):
+            raise ValueError("key_id must name the key of what is hashed")
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -135,8 +165,29 @@ class Profile(_Frozen, frozen=True):
     @property
     def hash(self) -> str:
         """16 hex digits over everything but the description and the columns' order: windows of another one are void."""
-        plain = msgspec.structs.replace(self, description="")
+        plain = _written(msgspec.structs.replace(self, description=""))
         return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()[:16]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The features that a request has, in the training data's order: a text instead of what is made of it."""
+        made = {name: text for text in self.texts for name in derived_names(text)}
+        return tuple(dict.fromkeys(made.get(name, name) for name in self.features))
+
+    @property
+    def keyed_columns(self) -> frozenset[str]:
+        """The columns that mean something under this profile's key alone."""
+        ratios = {derived_names(name)[2] for name, text in self.texts.items() if text.keyed}
+        return frozenset({*self.hashed, *ratios} & self.columns.keys())
+
+    @property
+    def listed(self) -> dict[str, dict[str, int]]:
+        """The texts that may be shown in clear, by column: the listed categories of columns of strings."""
+        return {
+            name: column.categories
+            for name, column in self.columns.items()
+            if isinstance(column, Categorical) and column.type == "string"
+        }
 
     def lists(self, feature: str, text: str) -> bool:
         """Whether a string is a listed category of that column, and so may be shown in clear; O(1)."""
@@ -145,6 +196,15 @@ class Profile(_Frozen, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(Profile)
+
+
+def _written(profile: Profile) -> dict[str, Any]:
+    """The profile as plain values, without what came into the format later where it says nothing: as it ever was."""
+    plain: dict[str, Any] = {name: getattr(profile, name) for name in profile.__struct_fields__}
+    for later in ("confidence", "texts", "key_id", "hashed"):
+        if not plain[later]:
+            del plain[later]
+    return plain
 
 
 def load(path: Path, setting: str = "") -> Profile:
@@ -166,7 +226,7 @@ def load(path: Path, setting: str = "") -> Profile:
 
 def save(profile: Profile, path: Path, setting: str = "") -> None:
     """Write a profile whole or not at all: a reader never sees half of one. Raises `Refusal`."""
-    content = msgspec.json.format(msgspec.json.encode(profile), indent=1) + b"\n"
+    content = msgspec.json.format(msgspec.json.encode(_written(profile)), indent=1) + b"\n"
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from reference.profile import Categorical, Column, Numeric, Profile
+from privacy.text import derived_names
+from reference.profile import Categorical, Column, Numeric, Profile, Vocabulary
 
 _BAR: Final = 30
 _CATEGORIES: Final = 20
@@ -15,8 +16,11 @@ _NAME: Final = 40
 
 def overview(profile: Profile, path: str) -> str:
     """What has been made: rows, hash, and a line for each column."""
-    width = max(map(len, profile.columns))
+    width = max(map(len, [*profile.columns, *profile.texts]))
     lines = [f"{name:<{width}}  {_line(column)}" for name, column in profile.columns.items()]
+    lines += [f"{name:<{width}}  {_text(name, text)}" for name, text in profile.texts.items()]
+    if profile.hashed:
+        lines.append(f"hashed under the key {profile.key_id}: {', '.join(profile.hashed)}")
     return "\n".join([f"{path}: {profile.rows} rows, hash {profile.hash}", *lines, ""])
 
 
@@ -30,10 +34,18 @@ def table(profile: Profile) -> str:
     ]
     if profile.description:
         lines.append(_safe(profile.description, 1000))
+    lines += [f"{_safe(name)}  {_text(_safe(name), text)}" for name, text in profile.texts.items()]
+    if profile.hashed:
+        lines.append(f"hashed under the key {profile.key_id}: {', '.join(map(_safe, profile.hashed))}")
     for name, column in profile.columns.items():
         lines += ["", f"{_safe(name)}  {_line(column)}"]
         lines += _numbers(column) if isinstance(column, Numeric) else _categories(column)
     return "\n".join([*lines, ""])
+
+
+def _text(name: str, text: Vocabulary) -> str:
+    made = ", ".join(derived_names(name))
+    return f"text         {len(text.split())} words that at least two rows have; told of by {made}"
 
 
 def _line(column: Column) -> str:

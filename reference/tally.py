@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reference.categories import boolean_category, number_category
 from reference.profile import CategoryType
 
-Kind = Literal["numeric", "categorical"]
+Kind = Literal["numeric", "categorical", "text"]
 
 MAX_INTEGER_CATEGORIES: Final = 20
 """With more distinct values than this, whole numbers are numeric."""
@@ -36,10 +36,14 @@ class Counts(NamedTuple):
 
 
 class Tally:
-    """The values of one column. `kind` may be told; else the commonest type decides."""
+    """The values of one column. `kind` may be told; else the commonest type decides.
 
-    def __init__(self, kind: Kind | None = None) -> None:
+    `exact`: every number is kept to its last digit, however many distinct ones there are.
+    """
+
+    def __init__(self, kind: Kind | None = None, *, exact: bool = False) -> None:
         self.kind: Kind | None = kind
+        self._keeps_all = exact
         self.seen = 0
         """How many values it was given."""
         self._numbers = array("d")
@@ -92,6 +96,28 @@ class Tally:
         """Its finite numbers, in their order."""
         return np.array(self._numbers)
 
+    def texts(self) -> Counter[str]:
+        """Its distinct texts, and how often each came."""
+        return self._texts
+
+    def changed(
+        self,
+        kind: Kind | None,
+        text: Callable[[str], Any],
+        number: Callable[[float], Any],
+        boolean: Callable[[bool], Any],
+    ) -> Tally:
+        """A tally of what becomes of each value; what is missing or invalid stays so."""
+        made = Tally(kind)
+        numbers = self._exact if self._exact is not None else Counter(self._numbers)
+        for values, change in ((self._texts, text), (numbers, number), (self._booleans, boolean)):
+            for value, times in values.items():
+                made.add([change(value)] * times)  # type: ignore[arg-type] # each counter holds what its change takes
+        made.seen = self.seen
+        made._missing += self._missing
+        made._invalid += self._invalid
+        return made
+
     def categories(self) -> tuple[CategoryType, Counter[str]]:
         """The commonest type of its values, and how often each category of it came."""
         counts = self.counts()
@@ -138,6 +164,9 @@ class Tally:
 
     def _count_exactly(self, values: Sequence[float], numbers: NDArray[np.float64]) -> None:
         if self._exact is None:
+            return
+        if self._keeps_all:
+            self._exact.update(values)
             return
         if self.kind is None and not (numbers == np.floor(numbers)).all():
             self._exact = None

@@ -89,7 +89,7 @@ async def _read(brokers: Brokers, wanted: TopicRange, draft: Draft) -> None:
         await consumer.start()
         consumer.assign([partition])
         async for value in _values(consumer, partition, wanted):
-            rows += _rows_of(value, wanted, seen)
+            rows += _rows_of(value, wanted, seen, draft.key_ids)
             if len(rows) >= CHUNK_ROWS:
                 draft.add_rows(rows)
                 rows = []
@@ -133,7 +133,7 @@ async def _offset_at(consumer: AIOKafkaConsumer, partition: TopicPartition, time
     return None if found is None else int(found.offset)
 
 
-def _rows_of(value: bytes | None, wanted: TopicRange, seen: set[str]) -> Iterator[Mapping[str, Any]]:
+def _rows_of(value: bytes | None, wanted: TopicRange, seen: set[str], key_ids: set[str]) -> Iterator[Mapping[str, Any]]:
     try:
         event = decode_inference(value)
     except EventError:
@@ -141,6 +141,8 @@ def _rows_of(value: bytes | None, wanted: TopicRange, seen: set[str]) -> Iterato
     if event.id in seen or not wanted.takes(event):
         return
     seen.add(event.id)
+    if event.key_id is not None:
+        key_ids.add(event.key_id)
     yield from map(row_of, event.instances)
 
 

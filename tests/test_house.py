@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"active", "admin", "configuration", "events", "evidence", "lifecycle", "logs", "reference"}
+LEAVES = {"active", "admin", "configuration", "events", "evidence", "lifecycle", "logs", "privacy", "reference"}
 MAY_IMPORT: dict[str, set[str]] = {
     "active": set(),
     "events": set(),
@@ -15,7 +15,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": set(),
     "configuration": {"events", "lifecycle"},
     "admin": {"configuration", "lifecycle"},
-    "reference": {"configuration", "events", "lifecycle"},
+    "privacy": {"configuration", "lifecycle"},
+    "reference": {"configuration", "events", "lifecycle", "privacy"},
     "proxy": LEAVES,
     "exporter": LEAVES,
     "rollback": LEAVES,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from configuration import Configuration, load
-from configuration.ahead import without_effect
 from configuration.option import DEFAULT_FILE, parser
 from configuration.reading import convert
 from lifecycle.process import run
@@ -66,7 +65,7 @@ def _from_options(options: Namespace) -> Configuration:
 
 
 def _notices(configuration: Configuration) -> list[str]:
-    lines = without_effect(configuration)
+    lines = []
     if configuration.kafka == "embedded":
         lines.append("the embedded broker keeps about 5 MiB a partition, in memory: it is for development")
     for index, model in enumerate(configuration.models):

@@ -18,6 +18,7 @@ from exporter.showing.label_families import label_families
 from exporter.showing.pair_families import pair_families
 from exporter.showing.predicted import prediction_families
 from exporter.showing.references import reference_families
+from exporter.showing.texts import text_families
 from exporter.windows.models import ModelState
 
 _CACHE_SECONDS: Final = 1.0
@@ -81,6 +82,7 @@ class Collector:
         yield from label_families(owned, self._intake.counters.labels)
         yield from warning_families(owned)
         yield from prediction_families(owned)
+        yield from text_families(owned)
         yield from reference_families(self._intake)
         yield from absent_families(owned)
         yield from counter_families(self._intake.counters)

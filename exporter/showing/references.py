@@ -11,17 +11,26 @@ from exporter.windows.models import Measured
 
 
 def reference_of(intake: Intake, measured: Measured) -> document.Reference:
-    """A model's reference. `refused`: that one stays in force, because its file has become unusable."""
+    """A model's reference. `refused`: that one stays in force, because its file has become unusable.
+
+    `key_mismatch`: the last events were hashed under another key, so what the reference has hashed is not compared.
+    """
     profile = measured.profile
     if profile is None:
         return document.Reference(source="warmup", state="collecting")
     return document.Reference(
         source=measured.source,
-        state="refused" if measured.name in intake.refused else "ready",
+        state=_state(intake, measured),
         hash=profile.hash,
         rows=profile.rows,
         description=profile.description,
     )
+
+
+def _state(intake: Intake, measured: Measured) -> document.ReferenceState:
+    if measured.name in intake.refused:
+        return "refused"
+    return "key_mismatch" if measured.columns.foreign_key else "ready"
 
 
 def reference_families(intake: Intake) -> Iterator[Family]:

@@ -18,6 +18,7 @@ from exporter.windows.pairs import Pairs
 from exporter.windows.predictions import Predictions
 from exporter.windows.rows import Columns
 from exporter.windows.shadowed import Shadowed
+from exporter.windows.text_patterns import TextPatterns
 from exporter.windows.warmup import Recent, WarmUp, decoded, encoded
 from exporter.windows.window import Rows, Window
 from reference.profile import Column, Profile
@@ -93,6 +94,7 @@ class RoleState:
         self.ids: Final = RecentIds(_REMEMBERED * measured.size)
         self.windows = {tenant: Window(measured.columns.layout, measured.size) for tenant in measured.tenants}
         self.predictions = Predictions(measured.prediction)
+        self.patterns: Final = TextPatterns(measured.model, measured.profile)
         self.left_out: Final[Counter[str]] = Counter()
         """By reason, what has become no series of its own."""
         self.taken = 0
@@ -115,6 +117,7 @@ class RoleState:
         for tenant, window in self.windows.items():
             if tenant in former:  # whoever keeps what was worked out of the former one must see a change
                 window.revision = former[tenant].revision + 1
+        self.patterns.refer(measured.profile)
         if predicted is not None:  # else they have been counted by their own type, and go on like that
             self.predictions = Predictions(measured.prediction)
 
@@ -156,6 +159,7 @@ class RoleState:
         self._waiting, self._keys = [], []
         entered = self._admit(events, keys)
         self.predictions.take(events, self.left_out)
+        self.patterns.take(events)
         return entered
 
     def _admit(self, events: Sequence[InferenceEvent], keys: Sequence[int]) -> Entered:

@@ -54,6 +54,13 @@ class Columns:
         self._features = [name for name in self.names if name not in {PREDICTION, CONFIDENCE}]
         self._known = frozenset(self._features)
         self._get = _getter(self._features)
+        self._texts = () if profile is None else tuple(profile.texts)
+        """Features that have no column of their own, and yet are known."""
+        self._key_id = None if profile is None else profile.key_id
+        keyed = frozenset[str]() if profile is None else profile.keyed_columns
+        self._keyed = [self.index[name] for name in self.names if name in keyed]
+        self.foreign_key = False
+        """Whether the last event was hashed under another key than the reference: its keyed columns mean nothing."""
 
     def rows(self, events: Sequence[InferenceEvent], keys: Sequence[int], left_out: Counter[str]) -> Rows:
         """The rows of all instances of these events, whose keys are given, one row each in their order.
@@ -78,17 +85,29 @@ class Columns:
             if self.predicted:
                 self._predict(cells, instances, asked)
             self._mark_invalid(cells, instances)
+            if self._keyed:
+                self._leave_out_foreign(cells, events, lengths)
         return Rows(cells, times, requests, places)
+
+    def _leave_out_foreign(self, cells: Cells, events: Sequence[InferenceEvent], lengths: Sequence[int]) -> None:
+        """Hashes under another key than the reference's are as if nobody had been asked: each would seem new."""
+        foreign = np.array([event.key_id != self._key_id for event in events], bool)
+        self.foreign_key = bool(foreign[-1])
+        if foreign.any():
+            rows = np.flatnonzero(np.repeat(foreign, lengths))
+            cells[rows[:, None], self._keyed] = self.absent[self._keyed]
 
     def _leave_out(self, features: Sequence[dict[str, Any]], untaken: int, left_out: Counter[str]) -> None:
         """Count the values that no column takes, and remember some of the names that the profile lacks."""
         beyond = sum(name in self._beyond for row in features for name in row) if self._beyond else 0
+        untaken -= sum(name in row for name in self._texts for row in features)
         left_out["features"] += beyond
         left_out["not_in_reference"] += untaken - beyond
         if len(self.unknown) < MAX_UNKNOWN:
             names = dict.fromkeys(name for row in features[:MAX_UNKNOWN] for name in row)
             for name in names:
-                if name not in self._known and name not in self._beyond and len(self.unknown) < MAX_UNKNOWN:
+                known = name in self._known or name in self._beyond or name in self._texts
+                if not known and len(self.unknown) < MAX_UNKNOWN:
                     self.unknown[name] = None
 
     def _fill(self, cells: Cells, rows: Sequence[dict[str, Any]]) -> int:

@@ -111,9 +111,8 @@ class WarmUp(_Memory):
 
     def profile(self) -> Profile | None:
         """The reference, by the rules of `shadowdrift profile`; None where no column has a valid value."""
-        draft = Draft("the first of the traffic", {})
-        events = (decode_inference(held.text) for held in self._held)
-        rows = islice((row_of(instance) for event in events for instance in event.instances), self.wanted)
+        draft = Draft("the first of the traffic", {}, hidden=True)
+        rows = islice(self._rows(draft.key_ids), self.wanted)
         names: dict[str, None] = {PREDICTION: None}
         while part := list(islice(rows, _CHUNK)):
             for row in part:
@@ -124,6 +123,13 @@ class WarmUp(_Memory):
             return draft.finished(self._binning, f"the first {draft.rows} instances of production").profile
         except Refusal:
             return None
+
+    def _rows(self, key_ids: set[str]) -> Iterator[dict[str, Any]]:
+        """Every instance as a row; `key_ids` takes the keys that their strings were hashed under."""
+        for event in (decode_inference(held.text) for held in self._held):
+            if event.key_id is not None:
+                key_ids.add(event.key_id)
+            yield from map(row_of, event.instances)
 
     def restart(self) -> None:
         """Forget all, and begin with what comes now."""

@@ -17,7 +17,7 @@ from configuration.brokers import brokers_of
 from events.inference import ROLES
 from lifecycle.process import run
 from lifecycle.tether import Tether
-from logs.lines import log_to_stdout
+from logs.lines import log_to_stdout, told
 from proxy.counters import Counters
 from proxy.emitter.deliver import Delivery
 from proxy.emitter.intake import Intake
@@ -73,8 +73,8 @@ class WorkerStream(asyncio.Protocol):
             for batch in self._reader.feed(data):
                 self._intake.take(batch, self._greeted())
             self._greeted()
-        except (ValueError, msgspec.DecodeError):
-            _log.exception("a worker's stream is broken; its connection is closed")
+        except (ValueError, msgspec.DecodeError) as error:
+            _log.error("a worker's stream is broken; its connection is closed", extra={"fields": told(error)})
             if self._transport is not None:
                 self._transport.close()
 

@@ -57,10 +57,16 @@ def switching_bytes(head: AnswerHead, exchange_id: bytes) -> bytes:
 def error_bytes(status: int, text: str, *, with_body: bool = True, exchange_id: bytes | None = None) -> bytes:
     """A whole answer of the proxy's own, after which the connection closes. It echoes nothing of the request."""
     body = b'{"error": "%b"}\n' % text.encode()
+    return own_answer(status, body, with_body=with_body, exchange_id=exchange_id, close=True)
+
+
+def own_answer(status: int, body: bytes, *, with_body: bool, exchange_id: bytes | None, close: bool) -> bytes:
+    """A whole answer of the proxy's own with a body of JSON."""
     phrase = HTTPStatus(status).phrase.encode()
     own = b"X-Shadowdrift-Id: %b\r\n" % exchange_id if exchange_id else b""
     start = b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nDate: %b\r\n" % (status, phrase, date(int(time())))
-    head = start + own + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    end = b"Connection: close\r\n\r\n" if close else b"\r\n"
+    head = start + own + b"Content-Length: %d\r\n" % len(body) + end
     return head + body if with_body else head
 
 

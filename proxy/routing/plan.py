@@ -13,11 +13,15 @@ from proxy.http.pool import Pool
 from proxy.http.request import RequestHead
 from proxy.layout import DROP_REASONS, FAIL_REASONS, FallbackReason, Layout
 from proxy.routing.fallback import Fallback
+from proxy.routing.gate import Gate
 from proxy.routing.serving import Serving, Shares, VersionPlaces
 from proxy.sampling import Sampler, threshold
 
 _REMEMBERED_PATHS: Final = 4096
 _LONGEST_PATH: Final = 256
+
+UNSENT_BYTES: Final = 64 * 1024
+"""How much of a body may wait for a connection before the client is paused, where nothing reads it."""
 
 REPLAY_BYTES: Final = 64 * 1024
 """How much of a body is kept to send it again on a fresh connection."""
@@ -42,7 +46,10 @@ class MirrorPlaces:
 class Plan:
     """Where a model's requests go, which of them are inferences, and which of those are chosen."""
 
-    def __init__(self, model: Model, layout: Layout, loop: asyncio.AbstractEventLoop, router: Sampler) -> None:
+    def __init__(
+        self, model: Model, layout: Layout, loop: asyncio.AbstractEventLoop, router: Sampler, parsed_bytes: int = 0
+    ) -> None:
+        """`parsed_bytes`: up to which size a body is read where requests have to fit a schema."""
         self.model = model
         self.name = model.name
         self.prefix = model.path_prefix.rstrip("/").encode() + b"/"
@@ -65,11 +72,18 @@ class Plan:
         self._tenant_header = model.tenant.header.lower().encode() if model.tenant else None
         self.has_tenants = model.tenant is not None
         self._tenants = {name.encode(): name for name in model.tenant.allow} if model.tenant else {}
+        self._recorded = {name.lower().encode(): name.lower() for name in model.privacy.headers}
+        self.records_headers = bool(self._recorded)
         self._router = router
         self._versions = {version: Serving(model, version, layout, loop) for version in model.targets}
         self._only: Serving | None = None
         self._shares: Shares
         self.fallback = Fallback(model, self._versions, layout) if model.fallback is not None else None
+        self.gate: Gate | None = None
+        if model.schema is not None and model.schema.mode == "reject":
+            self.gate = Gate(model.name, model.schema, parsed_bytes, layout)
+        self.unsent_bytes = UNSENT_BYTES if self.gate is None else max(UNSENT_BYTES, self.gate.max_bytes)
+        """How much of a body may wait for a connection before the client is paused."""
         self.paused = False
         self.guarded = False
         """Whether an inference has to ask `obstacle` before it goes to its version."""
@@ -78,7 +92,7 @@ class Plan:
     def serve(self, weights: Mapping[str, float], *, paused: bool = False) -> None:
         """Share the requests out like this from now on; those under way stay where they are."""
         self.paused = paused
-        self.guarded = paused or self.fallback is not None
+        self.guarded = paused or self.fallback is not None or self.gate is not None
         in_order = {version: weights[version] for version in self.model.targets if version in weights}
         self._shares = Shares(in_order)
         self._only = self._versions[self._shares.only] if self._shares.only is not None else None
@@ -126,6 +140,16 @@ class Plan:
         """Whether a header of this name says whose a request is."""
         return self._tenant_header is not None and name.lower() == self._tenant_header
 
+    def recorded(self, head: RequestHead) -> dict[str, str]:
+        """The headers of a request that its event carries, hidden later; of several of one name, all."""
+        found: dict[str, str] = {}
+        for name, value in head.headers:
+            label = self._recorded.get(name.lower())
+            if label is not None:
+                text = value.decode("utf-8", "replace")
+                found[label] = f"{found[label]}, {text}" if label in found else text
+        return found
+
     def tenant(self, head: RequestHead) -> str | None:
         """Whose request it is: an allowed name, `_other` for any other, None without one."""
         if self._tenant_header is None:
@@ -170,7 +194,8 @@ class Plans:
         self, configuration: Configuration, layout: Layout, loop: asyncio.AbstractEventLoop, router: Sampler
     ) -> None:
         """`router` gives a request its position among the versions that share a model's requests."""
-        plans = [Plan(model, layout, loop, router) for model in configuration.models]
+        parsed_bytes = int(configuration.proxy.parse.max_bytes)
+        plans = [Plan(model, layout, loop, router, parsed_bytes) for model in configuration.models]
         self.all = sorted(plans, key=lambda plan: len(plan.prefix), reverse=True)
 
     def apply(self, active: Mapping[str, Mapping[str, Any]]) -> None:

@@ -16,9 +16,9 @@ import msgspec
 from configuration import Configuration, resolved_document
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Child
+from privacy.keys import Keys
 from proxy.counters import SharedCounters, shared_file
 from proxy.instructions import Instructions
-from proxy.keys import Keys
 from proxy.layout import Layout, worker_slots
 from proxy.listeners import Listeners
 from proxy.routing.active import Active

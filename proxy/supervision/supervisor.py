@@ -19,7 +19,7 @@ from configuration.brokers import brokers_of
 from configuration.files import check_files
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
-from proxy.keys import Keys, load_or_make
+from privacy.keys import Keys, keys_of
 from proxy.listeners import Listeners
 from proxy.routing.orders import Routing
 from proxy.supervision.exposition import ProxyMetrics
@@ -60,14 +60,14 @@ class Supervisor:
         _check(self._configuration)
         routing = Routing(self._configuration, self._tell)
         self._metrics.active = routing.active
-        self._keys = load_or_make(Path(self._configuration.state_dir))
+        self._keys = keys_of(self._configuration)
         admin = AdminServer(self._metrics.text, lambda: self._waits_for, token_file=settings.token_file)
         self._listeners = await Listeners.open("proxy.listen", settings.listen, settings.workers)
         try:
             with _private_directory() as self._directory:
                 admin_address = await admin.start("proxy.admin", settings.admin)
                 self._waits_for = "production"
-                self._serving = await self._start(self._configuration, routing)
+                self._serving = await self._start(self._configuration, routing, self._keys)
                 self._follow(routing)
                 address = self._listeners.address
                 tether.announce({"proxy": f"http://{address}", "admin": f"http://{admin_address}"})
@@ -81,10 +81,10 @@ class Supervisor:
             self._listeners.close()
             await admin.stop()
 
-    async def _start(self, configuration: Configuration, routing: Routing) -> Generation:
+    async def _start(self, configuration: Configuration, routing: Routing, keys: Keys) -> Generation:
         self._generations += 1
         path = self._directory / f"emitter-{self._generations}.sock"
-        generation = Generation(configuration, self._keys, self._listeners, self._totals, path, routing.active)
+        generation = Generation(configuration, keys, self._listeners, self._totals, path, routing.active)
         await generation.start()
         return generation
 
@@ -130,7 +130,8 @@ class Supervisor:
             _check_what_stays(self._configuration, configuration)
             routing = Routing(configuration, self._tell, self._routing)
             await routing.prove(self._routing.active)
-            successor = await self._start(configuration, routing)
+            keys = keys_of(configuration)  # which may have been rotated
+            successor = await self._start(configuration, routing, keys)
         except Refusal as error:
             self._metrics.reload_succeeded = False
             _log.error("the configuration was not taken; nothing changes", extra={"fields": {"why": str(error)}})

@@ -16,7 +16,7 @@ import httptools
 from proxy.http.headers import REQUEST_NAMES, Headers, Noted, RefusedError
 from proxy.http.request import RequestHead, read_request_head
 from proxy.http.upstream import UpstreamConnection
-from proxy.http.wire import error_bytes, request_bytes
+from proxy.http.wire import error_bytes, own_answer, request_bytes
 from proxy.traffic.exchange import Exchange
 from proxy.traffic.plane import Plane
 from proxy.traffic.tunnel import Tunnel
@@ -279,6 +279,12 @@ class ClientConnection(asyncio.Protocol):
         with_body = exchange.head.method != b"HEAD"
         self.write(error_bytes(status, text, with_body=with_body, exchange_id=exchange.id.encode()))
         exchange.client_keeps = False
+
+    def answer_refused(self, status: int, reason: str, body: bytes, exchange: Exchange) -> None:
+        """Answer a request that was read whole instead of the model; the connection stays."""
+        self._plane.count_refusal(reason)
+        with_body, close = exchange.head.method != b"HEAD", not exchange.client_keeps
+        self.write(own_answer(status, body, with_body=with_body, exchange_id=exchange.id.encode(), close=close))
 
     def tunnel(self, connection: UpstreamConnection, from_upstream: bytes) -> None:
         """The model has switched protocols: from here on, bytes pass unread."""

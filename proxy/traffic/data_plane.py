@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Final
 
 from configuration import Configuration
+from privacy.keys import Keys
 from proxy.counters import Counters
-from proxy.keys import Keys
 from proxy.traffic.client import ClientConnection
 from proxy.traffic.plane import Plane
 

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from events.ids import new_id
 from events.inference import Outcome
+from logs.lines import told
 from proxy.http.answer import AnswerHead
 from proxy.http.headers import CHUNKED, Headers, may_trail
 from proxy.http.request import RequestHead
@@ -19,13 +20,11 @@ from proxy.http.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_c
 from proxy.layout import FallbackReason
 from proxy.record import captured
 from proxy.routing.fallback import FixedAnswer
-from proxy.routing.plan import REPLAY_BYTES, Plan
+from proxy.routing.gate import Gate
+from proxy.routing.plan import REPLAY_BYTES, UNSENT_BYTES, Plan
 from proxy.shadowing.mirror import Candidate
 from proxy.shadowing.shadow import CLONE_MARK
 from proxy.traffic.plane import Plane
-
-UNSENT_BYTES: Final = 64 * 1024
-"""How much of a body may wait for a connection before the client is paused."""
 
 SMALL_BYTES: Final = 64
 """A kept piece costs some forty bytes beside its own: smaller ones are put together, or a body that comes in chunks of
@@ -56,6 +55,9 @@ class Client(Protocol):
 
     def answer_error(self, status: int, reason: str, text: str, exchange: Exchange) -> None:
         """Answer instead of the model."""
+
+    def answer_refused(self, status: int, reason: str, body: bytes, exchange: Exchange) -> None:
+        """Answer a request that was read whole instead of the model; the connection stays."""
 
     def tunnel(self, connection: UpstreamConnection, from_upstream: bytes) -> None:
         """Let bytes pass both ways unread from now on."""
@@ -197,11 +199,30 @@ class Exchange:
 
     def _passes(self) -> bool:
         """Whether nothing stands against asking the version; otherwise the fallback is asked, or the client refused."""
+        gate = self.plan.gate
+        if gate is not None and not self._fits(gate):
+            return False
         obstacle = self.plan.obstacle(self.serving, monotonic())
         if obstacle is not None and not self._fall_back(obstacle):
             self._client.answer_error(503, "paused", "the model is paused", self)
             self._end("error", 503)
         return obstacle is None
+
+    def _fits(self, gate: Gate) -> bool:
+        """Whether the request may be sent; if not, it has been refused, or its body is still to come."""
+        if not self._body_done and gate.checks(self.head, self._body_size):
+            self._underway = False  # and so this is asked again once more of it is here
+            if self.head.expects_continue:
+                self.head.expects_continue = False  # the model need not say it once more
+                self._client.write(CONTINUE)
+            return False
+        refusal = gate.refusal(self.head, b"".join(self._body), self._plane.counters)
+        if refusal is None:
+            return True
+        self._underway = False  # nor may a clone leave that does not wait for production
+        self._client.answer_refused(400, "schema", refusal, self)
+        self._end("error", 400)
+        return False
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body."""
@@ -218,7 +239,7 @@ class Exchange:
                 self._body.append(data)
         else:
             self._forgot = True
-        if self._connection is None and self._body_size > UNSENT_BYTES:
+        if self._connection is None and self._body_size > self.plan.unsent_bytes:
             self._client.pause_request(True)
 
     def trailer(self, name: bytes, value: bytes) -> None:
@@ -276,7 +297,7 @@ class Exchange:
             forwarded += _TO_WEBSOCKET
         target = head.path if head.path == b"*" else address.base_path + head.path + head.query
         self._unsent = [data] if (data := b"".join(self._body)) else []
-        if self._body_size > UNSENT_BYTES or self._retried or self._fallen_back:
+        if self._body_size > self.plan.unsent_bytes or self._retried or self._fallen_back:
             self._client.pause_request(False)  # before anything is written: this connection may ask for a pause itself
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
         if self._client.reads_slowly:
@@ -446,7 +467,7 @@ class Exchange:
         try:
             self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
         except Exception as error:
-            self._plane.loop.call_exception_handler({"message": "a clone could not be made", "exception": error})
+            self._plane.loop.call_exception_handler({"message": "a clone could not be made", **told(error)})
 
     # The end.
 

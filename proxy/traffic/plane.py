@@ -9,9 +9,9 @@ from typing import Protocol
 
 from configuration import Configuration
 from configuration.credentials import credentials_of
+from privacy.keys import Keys
 from proxy.capture import Capture
 from proxy.counters import Counters
-from proxy.keys import Keys
 from proxy.layout import REFUSALS
 from proxy.overload import Load
 from proxy.routing.plan import Plans

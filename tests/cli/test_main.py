@@ -111,14 +111,19 @@ def test_check_says_ok_and_names_the_models(config: Path, capsys: pytest.Capture
     assert capsys.readouterr() == ("shadowdrift.yaml: ok (models: fraud)\n", "")
 
 
-def test_check_tells_what_has_no_effect_yet(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As notes: it is right all the same."""
-    config.write_text(EMBEDDED + "proxy: {parse: {max_bytes: 2MiB}}\n")
-    assert main(["check"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "shadowdrift.yaml: note: proxy.parse has no effect in this version",
-        "shadowdrift.yaml: ok (models: fraud)",
-    ]
+def test_check_reads_the_key_and_the_schema(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would stop the start is told by it too, in one line."""
+    config.write_text(EMBEDDED + "proxy: {key_file: secret.json}\n")
+    assert main(["check"]) == 2
+    path = config.parent / "secret.json"
+    assert capsys.readouterr().err == f"shadowdrift: proxy.key_file: {path} cannot be read: no such file or directory\n"
+    schema = config.parent / "schema.json"
+    schema.write_text('{"fields": {"a": {"type": "float"}}}')
+    config.write_text(EMBEDDED.replace("production: v1", "production: v1, schema: {file: schema.json}"))
+    assert main(["check"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"shadowdrift: shadowdrift.yaml: models[0].schema.file: {schema} must be a schema such as")
+    assert len(err.splitlines()) == 1
 
 
 def test_check_reads_the_shadows_credentials(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

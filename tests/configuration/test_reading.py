@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configuration import Configuration, convert_resolved, load, resolved_document
-from configuration.ahead import without_effect
 from configuration.model import (
     Budget,
     Capture,
@@ -124,7 +123,6 @@ def test_what_the_file_does_not_say_has_its_default(tmp_path: Path) -> None:
         models=(Model(name="fraud", targets={"v1": Target("http://m:1")}, production="v1"),),
         state_dir=str(tmp_path / "state"),
     )
-    assert without_effect(found) == []
 
 
 def test_paths_are_relative_to_the_files_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,19 +296,6 @@ def test_any_resolved_configuration_comes_back_as_it_went(document: dict[str, An
     """Floats and sizes to the last digit."""
     found = convert(document, Path("/etc/shadowdrift"), "test")
     assert convert_resolved(resolved_document(found)) == found
-
-
-WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
-    "proxy.parse": ("proxy: {parse: {max_bytes: 2MiB}}", "top"),
-}
-
-
-@pytest.mark.parametrize("path", WITHOUT_EFFECT)
-def test_a_setting_that_nothing_reads_yet_is_told(path: str, tmp_path: Path) -> None:
-    """By its path; a default said aloud is no reason."""
-    text, where = WITHOUT_EFFECT[path]
-    whole = SHORTEST + text if where == "top" else SHORTEST.replace("production: v1", f"production: v1, {text}")
-    assert without_effect(read(tmp_path, whole)) == [f"{path} has no effect in this version"]
 
 
 def test_sections_are_frozen(tmp_path: Path) -> None:

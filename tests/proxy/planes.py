@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from configuration.reading import convert
+from privacy.keys import Keys
 from proxy.counters import Counters, shared_file
 from proxy.frames import Captured, FrameReader
-from proxy.keys import Keys
 from proxy.layout import DROP_REASONS, FAIL_REASONS, LOSS_REASONS, Layout
 from proxy.traffic.data_plane import DataPlane
 from tests.support.waiting import until

@@ -58,7 +58,7 @@ async def test_events_arrive_in_order_with_key_headers_and_time(topics: Kafka, t
 
 async def test_an_event_too_large_for_the_broker_is_lost_alone(topics: Kafka, tmp_path: Path) -> None:
     """It is found among the others of its batch, counted, and they arrive in their order."""
-    big = msgspec.json.encode({f"feature-{index}-{'x' * 200}": index for index in range(8000)})
+    big = msgspec.json.encode({f"feature-{index}-{'x' * 45}": index for index in range(25_000)})
     async with line(topics.bootstrap_servers, tmp_path) as sent:
         sent.take(0, 20)
         sent.intake.take([captured(big, id="id-20")])

@@ -151,7 +151,7 @@ BAD = {
     "not UTF-8": (b"x,y\n1,\xff\n", [], "is not UTF-8 text"),
     "nothing valid": ("x,y\n,\n", [], "has no column with a valid value"),
     "a kind for no column": ("x,y\n1,2\n", ["--kind", "z=numeric"], "--kind z: .* has no such column; it has x, y"),
-    "an unknown kind": ("x,y\n1,2\n", ["--kind", "x=text"], "must be like amount=numeric"),
+    "an unknown kind": ("x,y\n1,2\n", ["--kind", "x=words"], "must be like amount=numeric"),
     "one bin": ("x,y\n1,2\n", ["--bins", "1"], "--bins must be between 2 and 1000, got 1"),
     "a falling range": ("x,y\n1,2\n", ["--range", "0.9", "0.1"], "--range must be two rising quantiles"),
     "no number": ("x,y\n1,2\n", ["--bins", "many"], "invalid int value"),

@@ -21,10 +21,10 @@ from configuration import resolved_document
 from configuration.reading import convert
 from events.ids import new_id
 from lifecycle.tether import Child
+from privacy.keys import Keys
 from proxy.counters import SharedCounters, shared_file
 from proxy.frames import Captured, encode_hello
 from proxy.instructions import Instructions
-from proxy.keys import Keys
 from proxy.layout import LOSS_REASONS, Layout
 from reference.columns import column_of
 from reference.profile import Binning, Profile, save

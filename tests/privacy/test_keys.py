@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle.refusal import Refusal
-from proxy.keys import FILE_NAME, Keys, load_or_make
+from privacy.keys import FILE_NAME, Former, Keys, load, load_or_make
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def test_the_key_is_made_once(tmp_path: Path) -> None:
 
 def test_nobody_else_can_read_it(tmp_path: Path) -> None:
     """Whatever the umask is."""
-    program = "import os, sys; os.umask(0); from pathlib import Path; from proxy.keys import load_or_make; load_or_make(Path(sys.argv[1]))"  # noqa: E501
+    program = "import os, sys; os.umask(0); from pathlib import Path; from privacy.keys import load_or_make; load_or_make(Path(sys.argv[1]))"  # noqa: E501
     subprocess.run([sys.executable, "-c", program, tmp_path], cwd=CHECKOUT, check=True)
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
@@ -42,7 +42,7 @@ def test_processes_that_start_at_once_agree(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from proxy.keys import load_or_make
+from privacy.keys import load_or_make
 print("ready", flush=True)
 sys.stdin.readline()
 print(load_or_make(Path(sys.argv[1])).secret)
@@ -108,3 +108,45 @@ def test_each_purpose_has_a_key_of_its_own() -> None:
     assert {len(key) for key in derived} == {32}
     assert derived == [Keys("k2", "ab" * 32).derived(purpose) for purpose in purposes]
     assert keys.derived("sampling") != Keys("k1", "cd" * 32).derived("sampling")
+
+
+def test_two_keys_are_accepted_while_a_rotation_lasts(tmp_path: Path) -> None:
+    """The present one and the former; whatever is asked for by another name is hashed under the present one."""
+    path = tmp_path / FILE_NAME
+    former = {"key_id": "k1", "secret": "ab" * 32}
+    path.write_text(json.dumps({"key_id": "k2", "secret": "cd" * 32, "former": former}))
+    keys = load_or_make(tmp_path)
+    assert keys.named("k1") == keys.for_profile("k1") == Former("k1", "ab" * 32)
+    assert keys.named("k0") is None
+    assert keys.for_profile("k0") == keys.for_profile(None) == Former("k2", "cd" * 32)
+    assert keys.for_profile("k2").derived("x") == keys.derived("x")
+
+
+@pytest.mark.parametrize("former", [{"key_id": "k2", "secret": "ab" * 32}, {"key_id": "k1", "secret": "ab"}])
+def test_a_former_key_must_be_one(former: dict[str, str], tmp_path: Path) -> None:
+    """With a name of its own, and as long as any other."""
+    path = tmp_path / FILE_NAME
+    path.write_text(json.dumps({"key_id": "k2", "secret": "cd" * 32, "former": former}))
+    with pytest.raises(Refusal, match="is not a key file"):
+        load_or_make(tmp_path)
+
+
+def test_a_key_file_of_ones_own_must_be_there(tmp_path: Path) -> None:
+    """Nothing is made in its place, and the line tells the setting; a broken one is told without its secret."""
+    path = tmp_path / "secret.json"
+    with pytest.raises(Refusal) as raised:
+        load(path, "proxy.key_file")
+    assert str(raised.value) == f"proxy.key_file: {path} cannot be read: no such file or directory"
+    assert not path.exists()
+    path.write_text('{"key_id": "k1", "secret": "hush"}')
+    with pytest.raises(Refusal) as raised:
+        load(path, "proxy.key_file")
+    assert str(raised.value).startswith(f"proxy.key_file: {path} is not a key file")
+    assert "hush" not in str(raised.value)
+
+
+def test_a_secret_does_not_show_in_a_format() -> None:
+    """Nor does a former one."""
+    keys = Keys("k2", "cd" * 32, Former("k1", "ab" * 32))
+    assert "cdcd" not in repr(keys) + repr(keys.former)
+    assert "abab" not in repr(keys) + repr(keys.former)
