@@ -27,6 +27,7 @@ class Seat:
 
     def __init__(self, cluster: str, folder: Path | None = None) -> None:
         self._descriptor: int | None = None
+        self._path: Path | None = None
         self.name: str | None = None
         folder = Path(tempfile.gettempdir()) if folder is None else folder
         stem = f"shadowdrift-exporter-{os.getuid()}-{blake2b(cluster.encode(), digest_size=6).hexdigest()}"
@@ -38,9 +39,11 @@ class Seat:
                 return
 
     def leave(self) -> None:
-        """Let another process of this host have it."""
+        """Give it up: the group has been told, and nothing is left behind."""
         self.name = None
-        if self._descriptor is not None:
+        if self._descriptor is not None and self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -54,7 +57,7 @@ class Seat:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 self.name = _named(descriptor)
-                self._descriptor = descriptor
+                self._descriptor, self._path = descriptor, path
                 return True
         os.close(descriptor)
         return False
