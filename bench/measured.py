@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,10 @@ class Exporter:
             at, used = time.perf_counter(), cpu_nanoseconds(self.server.pid)
             time.sleep(_LOOK_SECONDS)
             if cpu_nanoseconds(self.server.pid) - used < _IDLE * _LOOK_SECONDS * 1e9:
-                freshness = self.evidence().freshness
+                try:
+                    freshness = self.evidence().freshness
+                except urllib.error.HTTPError:  # it was stopped for so long that it has to find its place again
+                    continue
                 if freshness.production == freshness.shadow == last and not freshness.lag_events:
                     return at
         raise Refusal(f"exporter: not all events in {_WITHIN_SECONDS:.0f} s; its log is {self.server.log}")

@@ -188,7 +188,7 @@ class Rollback(Section, frozen=True):
     dry_run: bool = True
     on_feature_drift: Literal["corroborated", "alone"] = "corroborated"
     open: tuple[Literal["metrics", "health"], ...] = ("metrics", "health")
-    exporters: tuple[str, ...] = ("http://127.0.0.1:9108",)
+    exporters: tuple[str, ...] = ()
     prometheus: str = "http://127.0.0.1:9090"
     prometheus_token_file: str | None = None
     proxies: tuple[str, ...] = ()
@@ -212,8 +212,6 @@ class Rollback(Section, frozen=True):
         for field in ("exporters", "proxies"):
             for index, value in enumerate(getattr(self, field)):
                 url(f"{field}[{index}]", value)
-        if not self.exporters:
-            raise ValueError("exporters must name at least one address, got []")
         url("prometheus", self.prometheus)
         each_once("actions", self.actions)
         for name in self.actions:

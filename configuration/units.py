@@ -41,6 +41,11 @@ class Address(NamedTuple):
         except ValueError:  # a name, whatever it begins with
             return False
 
+    @property
+    def reachable(self) -> Address:
+        """Where this machine finds what listens there: an address that stands for all is none to connect to."""
+        return self._replace(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host))  # noqa: S104
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

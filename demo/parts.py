@@ -15,6 +15,8 @@ from up.tree import Tree
 
 MODEL: Final = "flights"
 WINDOW: Final = 1000
+TOLERANCE: Final = 0.5
+"""Two models' scores of a flight always differ a little; half of their range is much."""
 HOST: Final = "127.0.0.1"
 
 
@@ -58,6 +60,7 @@ async def everything(
                 "mirror": {"fraction": 0.05},
                 "reference": str(reference),
                 "window": {"size": WINDOW},
+                "pairs": {"tolerance": TOLERANCE},
             }
         ],
     }

@@ -12,6 +12,7 @@ import msgspec
 from yarl import URL
 
 from configuration import Configuration
+from configuration.units import parse_address
 from evidence import document
 from evidence.document import Evidence
 from rollback.facts import Facts, RoleVersion, Traffic
@@ -36,6 +37,8 @@ class Asking:
         """Raises `Refusal` for a token file that cannot be used."""
         self._settings = configuration.rollback
         self._session = session
+        own = f"http://{parse_address(configuration.exporter.listen).reachable}"
+        self._exporters = self._settings.exporters or (own,)
         self._exporter_token = token_of("exporter.token_file", configuration.exporter.token_file)
         self._prometheus_token = token_of("rollback.prometheus_token_file", self._settings.prometheus_token_file)
 
@@ -48,7 +51,7 @@ class Asking:
 
     async def _evidence(self, model: str) -> tuple[Evidence | None, str]:
         """Of several exporters one measures the model: the freshest document counts."""
-        paths = [f"{base.rstrip('/')}/evidence/{quote(model, safe='')}" for base in self._settings.exporters]
+        paths = [f"{base.rstrip('/')}/evidence/{quote(model, safe='')}" for base in self._exporters]
         answers = await asyncio.gather(*(self._document(path, model) for path in paths))
         found = [answer for answer in answers if isinstance(answer, Evidence)]
         if found:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from configuration import Configuration, load
 from configuration.option import DEFAULT_FILE
-from configuration.units import Address, parse_address
+from configuration.units import parse_address
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
 from logs.lines import log_to_stdout
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ask(configuration: Configuration, options: argparse.Namespace) -> int:
-    base = options.url or f"http://{reachable(parse_address(configuration.rollback.listen))}"
+    base = options.url or f"http://{parse_address(configuration.rollback.listen).reachable}"
     token = token_of("rollback.token_file", configuration.rollback.token_file)
     if options.command == "status":
         _, answer = _call(base, "/status", token, None)
@@ -126,11 +126,6 @@ def _call(base: str, path: str, token: str | None, body: dict[str, Any] | None) 
         raise Refusal(
             f"the rollback at {base} cannot be asked: {why}; is `shadowdrift rollback` running, and there?"
         ) from None
-
-
-def reachable(listen: Address) -> Address:
-    """Where this machine finds what listens there: an address that stands for all is none to connect to."""
-    return listen._replace(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host))  # noqa: S104
 
 
 def _outcome(answer: dict[str, Any]) -> str:

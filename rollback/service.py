@@ -13,6 +13,7 @@ import aiohttp
 
 from admin.server import AdminServer
 from configuration import Configuration
+from configuration.units import parse_address
 from lifecycle.tether import Tether
 from rollback.actions.action import Action
 from rollback.actions.active_file import ActiveFile
@@ -77,9 +78,11 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
 
 
 def proxies_file(configuration: Configuration, session: aiohttp.ClientSession | None) -> ActiveFile:
-    """The action `active-file`, which asks the proxies that the configuration names."""
-    token = token_of("proxy.token_file", configuration.proxy.token_file) if configuration.rollback.proxies else None
-    return ActiveFile(Path(configuration.state_dir), session, configuration.rollback.proxies, token)
+    """The action `active-file`, which asks the proxies that the configuration names, or the one that it configures."""
+    admin = parse_address(configuration.proxy.admin)
+    own = (f"http://{admin.reachable}",) if admin.port else ()
+    token = token_of("proxy.token_file", configuration.proxy.token_file)
+    return ActiveFile(Path(configuration.state_dir), session, configuration.rollback.proxies or own, token)
 
 
 def _action(name: str, configuration: Configuration, session: aiohttp.ClientSession, active_file: ActiveFile) -> Action:

@@ -61,7 +61,7 @@ class Tree:
     def _with_neighbours(self, configuration: Configuration) -> Configuration:
         """The rollback asks the parts of this tree, wherever they listen, unless it is told whom to ask."""
         settings = configuration.rollback
-        if settings.exporters == type(settings)().exporters:
+        if not settings.exporters:
             settings = msgspec.structs.replace(settings, exporters=(self.addresses["exporter"],))
         if not settings.proxies:
             settings = msgspec.structs.replace(settings, proxies=(self.addresses["admin"],))

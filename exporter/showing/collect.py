@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from events.obstacles import Obstacle
 from exporter.reading.intake import Intake
+from exporter.showing.absent import absent_families
 from exporter.showing.comparisons import Comparer
 from exporter.showing.counted import counter_families, lag_family, last_event_family, part_families
 from exporter.showing.drift import DriftFamilies
@@ -81,6 +82,7 @@ class Collector:
         yield from warning_families(owned)
         yield from prediction_families(owned)
         yield from reference_families(self._intake)
+        yield from absent_families(owned)
         yield from counter_families(self._intake.counters)
         yield lag_family(self._source.lag() if self._source.certain() else {})
         # A model that has gone to another process is that one's to tell of.

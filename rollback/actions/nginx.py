@@ -22,6 +22,7 @@ from rollback.journal import replace_whole
 UPSTREAM: Final = "active-upstream.conf"
 TOLD: Final = "active-version.conf"
 _LOOK_SECONDS: Final = 0.05
+_IN_A_ROW: Final = 5
 _MODE: Final = 0o644
 
 
@@ -105,27 +106,34 @@ class NginxUpstream:
             raise ActionError(f"nginx: {' '.join(words)} failed: {last[:300]}")
 
     async def _serves_by(self, after: Entry) -> None:
-        """A reload is over when nginx answers by the new files: until then the former workers do."""
-        assert self._settings.check is not None
-        said, ends = "nothing", time.monotonic() + float(self._settings.timeout)
-        while True:
-            try:
-                timeout = aiohttp.ClientTimeout(total=1)
-                # A connection that was kept would ask the worker that leaves.
-                async with self._session.get(
-                    self._settings.check, timeout=timeout, headers={"Connection": "close"}
-                ) as answer:
-                    said = (await answer.text())[:200] if answer.status == 200 else str(answer.status)
-                    if answer.status == 200 and json.loads(said).get("generation") == after.generation:
-                        return
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError, AttributeError) as error:
-                said = str(error)[:200]
-            if time.monotonic() >= ends:
+        """A reload is over when nginx answers by the new files, several times in a row: each answer is one worker's.
+
+        Former workers take connections until they have heard of the reload, so one answer alone may come too early.
+        """
+        in_a_row, ends = 0, time.monotonic() + float(self._settings.timeout)
+        while in_a_row < _IN_A_ROW:
+            said = await self._told()
+            in_a_row = in_a_row + 1 if said == after.generation else 0
+            if time.monotonic() >= ends and in_a_row < _IN_A_ROW:
                 raise ActionError(
                     f"nginx: {self._settings.check} does not tell generation {after.generation} after "
-                    f"{self._settings.timeout:g} s; it said {said}"
+                    f"{self._settings.timeout:g} s; it said {said!r}"
                 )
-            await asyncio.sleep(_LOOK_SECONDS)
+            if not in_a_row:
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _told(self) -> object:
+        """The generation that nginx tells, or in words what it said instead."""
+        assert self._settings.check is not None
+        # A connection that was kept would ask the worker that leaves.
+        timeout, headers = aiohttp.ClientTimeout(total=1), {"Connection": "close"}
+        try:
+            async with self._session.get(self._settings.check, timeout=timeout, headers=headers) as answer:
+                if answer.status != 200:
+                    return f"status {answer.status}"
+                return json.loads(await answer.text())["generation"]
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError, TypeError) as error:
+            return str(error)[:200]
 
 
 def upstream(model: Model, entry: Entry, role: str) -> str:

@@ -115,6 +115,25 @@ async def test_a_log_line_is_json_with_ids_and_without_query_or_body(front: Door
     assert b"secret body" not in nginx.raw_log()
 
 
+async def test_nginx_tells_prometheus_whether_the_proxy_answers_it(front: Door, client: ClientSession) -> None:
+    """Asked for what the proxy refuses by itself; neither look is a line of the log, nor a request of the model's."""
+    nginx, proxy, model = front
+    assert await _proxy_answers(client) == "1"  # the stand-in's server refuses it too
+    await proxy.stop()
+    assert await _proxy_answers(client) == "0"
+    assert model.seen == []
+    assert nginx.log_lines() == []
+
+
+async def _proxy_answers(client: ClientSession) -> str:
+    async with client.get("/nginx/metrics") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/plain"
+        lines = (await answer.text()).splitlines()
+    assert lines[1] == "# TYPE nginx_proxy_answers gauge"
+    return lines[2].removeprefix("nginx_proxy_answers ")
+
+
 async def test_connections_to_the_proxy_are_kept(front: Door, client: ClientSession) -> None:
     """Thirty requests do not take thirty of them."""
     for _ in range(30):
@@ -296,6 +315,7 @@ async def test_the_backup_carries_a_killed_proxy_and_hands_back_within_3_s_of_it
                         return MADE.fullmatch(answer.headers["X-Shadowdrift-Id"].replace("-", "")) is not None
 
                 await until(by_the_proxy, 20, "the proxy's first answer")
+                assert await _proxy_answers(client) == "1"
                 running.send_signal(signal.SIGKILL)
                 await running.wait()
 
@@ -310,6 +330,7 @@ async def test_the_backup_carries_a_killed_proxy_and_hands_back_within_3_s_of_it
                 for _ in range(20):
                     await by_the_proxy()  # whoever answers: nothing fails
                 await until(port_is_free, 20, "the last worker's end")
+                assert await _proxy_answers(client) == "0"
                 running = await proxy()
                 await until(lambda: _listens(port), 20, "the proxy's return")
                 await until(by_the_proxy, 3, "the proxy's turn")

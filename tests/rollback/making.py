@@ -34,13 +34,14 @@ MODEL = "fraud"
 
 
 def configured(folder: Path = Path("/nowhere"), /, **rollback: Any) -> Configuration:
-    """One model, `fraud`: v2 serves, v1 is shadow and stable; keywords are settings of the rollback."""
-    model = rollback.pop("model", {})
+    """One model, `fraud`: v2 serves, v1 is shadow and stable. Settings of the rollback; `parts`: other sections."""
+    model, parts = rollback.pop("model", {}), rollback.pop("parts", {})
     targets = {version: {"url": f"http://127.0.0.1:{port}"} for version, port in (("v2", 1), ("v1", 2), ("v3", 3))}
     document = {
         "kafka": {"bootstrap_servers": "127.0.0.1:1"},
         "state_dir": str(folder / "state"),
         "rollback": {"listen": "127.0.0.1:0", "dry_run": False, **rollback},
+        **parts,
         "models": [
             {"name": MODEL, "targets": targets, "production": "v2", "shadow": "v1", "stable": "v1", **model},
         ],

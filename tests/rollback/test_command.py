@@ -15,7 +15,6 @@ import pytest
 from cli.main import main
 from configuration.units import parse_address
 from lifecycle.tether import Child
-from rollback.command import reachable
 from tests.support.kafka import free_ports
 
 
@@ -147,9 +146,9 @@ async def test_a_service_that_is_away_or_refuses_the_token_is_one_line(
 
 def test_an_address_that_stands_for_all_is_asked_at_loopback() -> None:
     """In a container it listens at 0.0.0.0."""
-    assert str(reachable(parse_address("0.0.0.0:9109"))) == "127.0.0.1:9109"
-    assert str(reachable(parse_address("[::]:9109"))) == "[::1]:9109"
-    assert str(reachable(parse_address("10.0.0.1:9109"))) == "10.0.0.1:9109"
+    assert str(parse_address("0.0.0.0:9109").reachable) == "127.0.0.1:9109"
+    assert str(parse_address("[::]:9109").reachable) == "[::1]:9109"
+    assert str(parse_address("10.0.0.1:9109").reachable) == "10.0.0.1:9109"
 
 
 def test_check_reads_what_the_rollback_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

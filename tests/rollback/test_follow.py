@@ -19,7 +19,8 @@ from rollback.actions.ssm import Parameter
 from rollback.actions.steps import Steps
 from rollback.follow import Follower, OfActiveFile, OfParameter
 from tests.rollback.making import configured
-from tests.rollback.test_actions import AFTER, BEFORE, PATIENCE, answered, aws, behind
+from tests.rollback.test_actions import AFTER, BEFORE, PATIENCE, aws, behind, says
+from tests.support.waiting import until
 
 __all__ = ["aws"]
 
@@ -116,8 +117,8 @@ async def test_nginx_follows_an_active_file_that_another_process_writes(
         await file.apply(configuration.models[0], BEFORE, AFTER)
         follower = Follower(configuration, OfActiveFile(file), Steps([action]), None)
         await follower.look()
-        assert await answered(session, server) == "v1"
+        await until(lambda: says(session, server, "v1"), what="the new version")
         back = Entry({"v2": 1.0}, "v2", generation=3)
         await file.apply(configuration.models[0], AFTER, back)
         await follower.look()
-        assert await answered(session, server) == "v2"
+        await until(lambda: says(session, server, "v2"), what="the former version again")

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from lifecycle.refusal import Refusal
 from rollback.decision import key_of
@@ -23,7 +24,7 @@ from tests.rollback.making import (
     pairs,
     window,
 )
-from tests.rollback.stand_ins import Exporter, rolling
+from tests.rollback.stand_ins import Exporter, rolling, served
 from tests.support.waiting import until
 
 
@@ -393,13 +394,20 @@ async def test_names_reach_prometheus_as_nothing_but_values(tmp_path: Path) -> N
         assert all('model="fraud"' in query and "vector" not in query for query in running.prometheus.queries)
 
 
-async def test_the_exporters_token_is_shown_to_the_exporter(tmp_path: Path) -> None:
-    """And of several exporters the one that measures the model counts."""
+async def test_the_exporter_of_the_same_configuration_is_asked_with_its_token(tmp_path: Path) -> None:
+    """Unless others are named; of several the one that measures the model counts."""
+    (tmp_path / "token").write_text("hush")
     exporter = Exporter()
     exporter.columns = SEVERE
-    async with rolling(tmp_path, exporter=exporter) as running:
-        assert (await running.decision())[0] == "taken"
-    assert exporter.asked == [("/evidence/fraud", None)]
+    async with served([web.get("/evidence/{model}", exporter.handle)]) as url:
+        parts = {"exporter": {"listen": url.removeprefix("http://"), "token_file": "token"}}
+        async with rolling(tmp_path, exporters=[], parts=parts) as running:
+            assert (await running.decision())[0] == "taken"
+            assert exporter.asked == [("/evidence/fraud", "Bearer hush")]
+        async with rolling(tmp_path, exporters=["http://127.0.0.1:1", url]) as running:
+            assert (await running.post("/restore"))[0] == 200
+            assert (await running.post("/arm"))[0] == 200
+            assert (await running.decision(starts=time.time()))[0] == "taken"
 
 
 async def test_a_second_rollback_of_the_same_state_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.support.daemons import Daemon
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONFIGURATION = CHECKOUT / "alertmanager" / "alertmanager.yml"
 TEMPLATES = CHECKOUT / "alertmanager" / "templates"
+TOKEN = "the rollback's token of the test"
 
 
 def binary() -> str | None:
@@ -34,18 +35,30 @@ def missing() -> str | None:
     return None
 
 
-def adapted(folder: Path, webhook: str) -> Path:
-    """Our own configuration with another secret, and with little waiting."""
+def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, *, patience: bool = False) -> Path:
+    """Our own configuration with other secrets, and with little waiting unless `patience` leaves it as it is.
+
+    `webhook` is Slack's; `hooks` are the addresses of the other receivers by their names, of which those that it does
+    not name are told nothing.
+    """
     document = yaml.safe_load(CONFIGURATION.read_text())
-    secret = folder / "slack_webhook"
+    secret, token = folder / "slack_webhook", folder / "rollback_token"
     secret.write_text(webhook)
+    token.write_text(TOKEN)
     for receiver in document["receivers"]:
         for slack in receiver.get("slack_configs", ()):
             slack["api_url_file"] = str(secret)
-    # Long enough for the alerts of one call to be one message.
-    for route in (document["route"], *document["route"].get("routes", ())):
-        route["group_wait"] = "200ms"
-    document["route"]["group_interval"] = "1s"
+        for hook in receiver.get("webhook_configs", ()):
+            hook["url"] = (hooks or {}).get(receiver["name"])
+            if "http_config" in hook:
+                hook["http_config"]["authorization"]["credentials_file"] = str(token)
+        if receiver["name"] not in {"slack", *(hooks or {})}:
+            del receiver["webhook_configs"]
+    if not patience:
+        # Long enough for the alerts of one call to be one message.
+        for route in (document["route"], *document["route"]["routes"]):
+            route["group_wait"] = "200ms"
+            route["group_interval"] = "1s"
     document["templates"] = [f"{TEMPLATES}/*.tmpl"]
     made = folder / "alertmanager.yml"
     made.write_text(yaml.safe_dump(document))
