@@ -7,8 +7,9 @@ from pathlib import Path
 
 from configuration import load
 from configuration.ahead import slips
-from configuration.files import check_files
+from configuration.files import check_files, check_secrets
 from configuration.option import parser
+from configuration.sections import Kafka
 from privacy.keys import load as load_key
 from reference.profile import load_for
 
@@ -19,9 +20,14 @@ def main(arguments: list[str]) -> int:
     configuration = load(options.config)
     for index, model in enumerate(configuration.models):
         load_for(model, index)
+    if isinstance(configuration.kafka, Kafka) and (configuration.kafka.tls or configuration.kafka.sasl):
+        from configuration.brokers import brokers_of  # Kafka's client takes long to import
+
+        brokers_of(configuration)
     check_files(configuration)
     if configuration.proxy.key_file is not None:
         load_key(Path(configuration.proxy.key_file), "proxy.key_file")
+    check_secrets(configuration)
     for line in slips(configuration):
         sys.stdout.write(f"{options.config}: note: {line}\n")
     models = ", ".join(model.name for model in configuration.models)

@@ -7,7 +7,6 @@ from typing import Final
 
 from configuration.certificates import client_context, reason
 from configuration.credentials import credentials_of
-from configuration.rollback import Rollback
 from configuration.sections import Configuration
 from configuration.target import Fallback
 from lifecycle.refusal import Refusal
@@ -18,7 +17,6 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 def check_files(configuration: Configuration) -> None:
     """Raises `Refusal` for the first file that cannot be used."""
     credentials_of(configuration)
-    _rollback_files(configuration.rollback)
     for index, model in enumerate(configuration.models):
         for version, target in model.targets.items():
             path = f"models[{index}].targets.{version}"
@@ -32,22 +30,31 @@ def check_files(configuration: Configuration) -> None:
             fixed_body(model.fallback, f"models[{index}].fallback")
 
 
-def _rollback_files(settings: Rollback) -> None:
-    """Each file that the rollback's section names; what has to stand in it is told when the rollback starts."""
+def check_secrets(configuration: Configuration) -> None:
+    """Each file of the admin addresses and of the rollback can be read. Raises `Refusal` for the first that cannot.
+
+    For `check`, which speaks for all parts: a part's own start reads its own alone, since a host that runs only the
+    proxy need not hold the rollback's. What has to stand in a file of the rollback is told when that starts.
+    """
+    rollback = configuration.rollback
     sections = (
-        ("", settings),
-        ("webhook.", settings.webhook),
-        ("grafana.", settings.grafana),
-        ("slack.", settings.slack),
+        ("proxy", configuration.proxy),
+        ("exporter", configuration.exporter),
+        ("rollback", rollback),
+        ("rollback.webhook", rollback.webhook),
+        ("rollback.grafana", rollback.grafana),
+        ("rollback.slack", rollback.slack),
     )
-    for prefix, section in sections:
+    for name, section in sections:
         for field in () if section is None else section.__struct_fields__:
             file = getattr(section, field)
             if field.endswith("_file") and file is not None:
                 try:
-                    Path(file).read_bytes()
+                    content = Path(file).read_bytes()
                 except OSError as error:
-                    raise Refusal(f"rollback.{prefix}{field}: {file} cannot be read: {reason(error)}") from None
+                    raise Refusal(f"{name}.{field}: {file} cannot be read: {reason(error)}") from None
+                if not content.strip():
+                    raise Refusal(f"{name}.{field}: {file} is empty")
 
 
 def fixed_body(fallback: Fallback, path: str) -> bytes:

@@ -30,7 +30,11 @@ _decode = msgspec.json.Decoder(SchemaFile).decode
 
 
 def with_schemas(configuration: Configuration) -> Configuration:
-    """The configuration with every schema's fields in it. Raises `Refusal`."""
+    """The configuration with every schema's fields in the file's place. Raises `Refusal`.
+
+    No file is named any more: what has been resolved is written out for a part and read back, and there it would be one
+    beside fields. `unknown: refuse` holds wherever it stands.
+    """
     models = tuple(_with_schema(model, f"models[{index}].schema") for index, model in enumerate(configuration.models))
     return msgspec.structs.replace(configuration, models=models)
 
@@ -43,7 +47,7 @@ def _with_schema(model: Model, path: str) -> Model:
         raise Refusal(f"{path}.fields must not be given beside {path}.file; keep one")
     found = load_schema(Path(schema.file), f"{path}.file")
     try:
-        whole = Schema(schema.mode, schema.file, found.fields, found.unknown)
+        whole = Schema(schema.mode, None, found.fields, "refuse" if schema.unknown == "refuse" else found.unknown)
     except ValueError as error:
         raise Refusal(f"{path}.file: {schema.file}: {error}") from None
     return msgspec.structs.replace(model, schema=whole)

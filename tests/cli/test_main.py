@@ -138,6 +138,41 @@ def test_check_reads_the_shadows_credentials(config: Path, capsys: pytest.Captur
     )
 
 
+SECRETS = {
+    "the proxy's token": ("proxy: {token_file: absent}", "proxy.token_file: {}/absent cannot be read"),
+    "the exporter's token": ("exporter: {token_file: absent}", "exporter.token_file: {}/absent cannot be read"),
+    "an empty token": ("exporter: {token_file: empty}", "exporter.token_file: {}/empty is empty"),
+    "the rollback's token": ("rollback: {token_file: absent}", "rollback.token_file: {}/absent cannot be read"),
+    "Slack's address": (
+        "rollback: {slack: {webhook_file: absent}}",
+        "rollback.slack.webhook_file: {}/absent cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SECRETS)
+def test_check_reads_the_secrets_of_every_part(case: str, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What one of the parts would refuse to start with is told before."""
+    section, line = SECRETS[case]
+    (config.parent / "empty").write_text("\n")
+    config.write_text(EMBEDDED + section + "\n")
+    assert main(["check"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"shadowdrift: {line.format(config.parent)}")
+    assert len(told.splitlines()) == 1
+
+
+def test_check_reads_what_kafka_needs(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The login's password and the authority's certificate."""
+    kafka = "kafka: {bootstrap_servers: 'kafka:9092', sasl: {mechanism: PLAIN, username: a, password_file: absent}}"
+    config.write_text(EMBEDDED.replace("kafka: embedded", kafka))
+    assert main(["check"]) == 2
+    path = config.parent / "absent"
+    assert capsys.readouterr().err == (
+        f"shadowdrift: kafka.sasl.password_file: {path} cannot be read: no such file or directory\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("setting", "line"),
     [

@@ -22,6 +22,7 @@ from configuration.model import (
     Tenant,
     Window,
 )
+from configuration.privacy import FieldSchema, Schema
 from configuration.reading import convert
 from configuration.sections import Exporter, Kafka, Limits, Parse, Proxy, Rollback, Spool
 from configuration.target import Fallback, Probe, Target, TargetTls
@@ -254,6 +255,17 @@ def test_a_resolved_configuration_comes_back_as_it_went(case: str, tmp_path: Pat
     assert resolved_document(again) == text
     assert type(again.models[0].mirror.timeout) is Duration
     assert type(again.models[0].capture.max_bytes) is Size
+
+
+@pytest.mark.parametrize(("said", "written"), [("allow", "refuse"), ("refuse", "allow"), ("refuse", "refuse")])
+def test_a_schema_of_a_file_stands_in_its_place(said: str, written: str, tmp_path: Path) -> None:
+    """So the parts of `up`, which get it resolved, can be started with it; and neither side can loosen the other."""
+    fields = '{"fields": {"a": {"type": "number"}}, "unknown": "' + written + '"}'
+    (tmp_path / "schema.json").write_text(fields)
+    text = SHORTEST.replace("production: v1", f"production: v1, schema: {{file: schema.json, unknown: {said}}}")
+    found = read(tmp_path, text)
+    assert found.models[0].schema == Schema("observe", None, {"a": FieldSchema("number")}, "refuse")
+    assert read(tmp_path, resolved_document(found)) == found
 
 
 fractions = st.floats(0, 1)
