@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from configuration import Configuration
 from configuration.brokers import brokers_of
-from configuration.model import Drift
+from configuration.model import Drift, Model
 from configuration.option import DEFAULT_FILE, load_for_part
+from configuration.privacy import Bucket, Word
 from configuration.reading import load as load_configuration
 from lifecycle.refusal import Refusal
 from privacy.keys import FILE_NAME
@@ -41,7 +45,8 @@ def main(arguments: list[str]) -> int:
     result = _of_topic(given, binning) if given.topic is not None else _of_file(given, binning)
     save(result.profile, Path(given.output), "--output")
     if given.schema is not None:
-        save_schema(schema_of(result.profile), Path(given.schema))
+        rules = _rules(given.config if given.topic is not None else given.privacy, given.model)
+        save_schema(schema_of(result.profile, rules, result.types), Path(given.schema))
     for warning in result.warnings:
         sys.stderr.write(f"shadowdrift: warning: {warning}\n")
     sys.stdout.write(overview(result.profile, given.output))
@@ -64,21 +69,38 @@ def _of_file(given: argparse.Namespace, binning: Binning) -> Result:
 def _treatment(path: Path, name: str | None) -> Treatment:
     """The rules of the configuration's model of that name, or of its only one, and the proxy's key."""
     configuration = load_configuration(path)
+    model = _model(configuration, path, name)
+    file = configuration.proxy.key_file
+    key_path = Path(file) if file is not None else Path(configuration.state_dir) / FILE_NAME
+    if file is None and not key_path.exists():
+        raise Refusal(
+            f"profile: --privacy: the key of the proxy: {key_path} cannot be read: no such file or directory; "
+            "start the proxy once, which makes it, or write one (docs/privacy.md, The key)"
+        )
+    keys = load_keys(key_path, "profile: --privacy: the key of the proxy")
+    return Treatment(model, keys)
+
+
+def _rules(config: str | None, name: str | None) -> Mapping[str, Word | Bucket]:
+    """What hides the model's features, where a configuration was named."""
+    return {} if config is None else _model(load_configuration(Path(config)), Path(config), name).privacy.fields
+
+
+def _model(configuration: Configuration, path: Path, name: str | None) -> Model:
+    """The configuration's model of that name, or its only one. Raises `Refusal`."""
     names = [model.name for model in configuration.models]
     if name is None and len(names) > 1:
         raise Refusal(f"profile: --privacy {path} has several models; --model must be one of {', '.join(names)}")
     if name is not None and name not in names:
         raise Refusal(f"profile: --model {name}: {path} has no such model; it has {', '.join(names)}")
-    file = configuration.proxy.key_file
-    key_path = Path(file) if file is not None else Path(configuration.state_dir) / FILE_NAME
-    keys = load_keys(key_path, "profile: --privacy: the key of the proxy")
-    return Treatment(configuration.models[0 if name is None else names.index(name)], keys)
+    return configuration.models[0 if name is None else names.index(name)]
 
 
 def _of_topic(given: argparse.Namespace, binning: Binning) -> Result:
     # aiokafka takes as long to import as all the rest, and a file needs none of it.
     from reference.topic_rows import TopicRange, parse_time, read_topic
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it meets is told in our own words
     if given.privacy is not None:
         raise Refusal("profile: --privacy is for training data in clear; what stands in a topic is hidden already")
     if given.data is not None:
@@ -89,9 +111,7 @@ def _of_topic(given: argparse.Namespace, binning: Binning) -> Result:
     end = time.time() if given.to is None else parse_time("--to", given.to)
     wanted = TopicRange(given.topic, given.model, parse_time("--from", getattr(given, "from")), end)
     configuration = load_for_part("profile --topic", Path(given.config))
-    names = [model.name for model in configuration.models]
-    if given.model not in names:
-        raise Refusal(f"profile: --model {given.model}: {given.config} has no such model; it has {', '.join(names)}")
+    _model(configuration, Path(given.config), given.model)
     draft = Draft(str(wanted), dict(given.kind), hidden=True)
     read_topic(brokers_of(configuration), wanted, draft)
     return draft.finished(binning, given.description)

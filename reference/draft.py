@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
+from configuration.privacy import FieldType
 from lifecycle.refusal import Refusal
 from reference.columns import column_from
 from reference.oddities import few_rows, oddities, telling
@@ -31,6 +32,8 @@ class Result:
 
     profile: Profile
     warnings: list[str]
+    types: Mapping[str, FieldType]
+    """What most values of a column were before they were hidden, of columns that a rule hides."""
 
 
 class Draft:
@@ -118,6 +121,7 @@ class _Made:
         self._columns: dict[str, Column] = {}
         self._texts: dict[str, Vocabulary] = {}
         self._hashed: list[str] = []
+        self._types: dict[str, FieldType] = {}
         self._warnings = list(few_rows(rows))
 
     def take(self, name: str, tally: Tally) -> None:
@@ -145,7 +149,9 @@ class _Made:
         if treatment is not None and treatment.hashes(name, column):
             self._hashed.append(name)
         self._warnings += oddities(name, column, treated)
-        if treatment is None or not treatment.rules(name):
+        if treatment is not None and treatment.rules(name):
+            self._types[name] = _commonest(tally)
+        else:
             self._warnings += telling(name, tally)
 
     def profile(self, where: str, description: str, key_ids: set[str]) -> Result:
@@ -166,7 +172,13 @@ class _Made:
             FORMAT, self._rows, self._binning, columns, prediction, description, confidence,
             self._texts, key_id, tuple(self._hashed),
         )  # fmt: skip
-        return Result(profile, warnings)
+        return Result(profile, warnings, self._types)
+
+
+def _commonest(tally: Tally) -> FieldType:
+    counts = tally.counts()
+    of: dict[FieldType, int] = {"number": counts.numbers, "string": counts.texts, "boolean": counts.booleans}
+    return max(of, key=of.__getitem__)
 
 
 def _probabilities(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configuration import Bucket, Privacy, Target, Texts
+from configuration import Bucket, Privacy, Schema, Target, Texts
 from configuration.model import Model
 from configuration.schemas import load_schema
 from events.inference import InferenceEvent, Instance
@@ -187,12 +187,35 @@ def test_a_schema_is_made_of_a_profile_and_its_own_data_fits() -> None:
     assert plain.fields["vip"].type == "boolean"
     assert all(field.required for field in plain.fields.values())
     assert schema.fields["country"].categories is None
-    from configuration import Schema
-
     checked = FeatureSchema(Schema(fields=plain.fields))
     for row in ROWS:
         assert list(checked.broken(row)) == []
     assert list(checked.broken({**ROWS[0], "country": "de", "age": "x"})) == [("country", "category"), ("age", "type")]
+
+
+def test_a_schema_of_hidden_data_fits_requests_as_they_come() -> None:
+    """They are checked before anything is hidden: numbers that are hashed are numbers, buckets have an upper end."""
+    draft = Draft("rows", {}, Treatment(model(), KEYS))
+    draft.add_rows(ROWS)
+    result = draft.finished(Binning())
+    schema = schema_of(result.profile, PRIVACY.fields, result.types)
+    assert (schema.fields["card"].type, schema.fields["vip"].type) == ("number", "boolean")
+    assert (schema.fields["age"].minimum, schema.fields["age"].maximum) == (20, 70)
+    assert schema.fields["remark"].categories is None
+    assert schema.fields["plan"].categories == ("a", "b")
+    checked = FeatureSchema(Schema(fields=schema.fields))
+    for row in ROWS:
+        assert list(checked.broken(row)) == []
+    assert list(checked.broken({**ROWS[0], "age": 71, "card": "x"})) == [("age", "maximum"), ("card", "type")]
+    assert "card" not in schema_of(result.profile, PRIVACY.fields).fields
+
+
+def test_whole_numbers_in_a_few_buckets_have_a_range() -> None:
+    """Not the buckets' lower ends as the only values."""
+    rows = [{"age": 18 + row % 60, "amount": 1.5 * row} for row in range(200)]
+    treated = model(privacy=Privacy(fields={"age": Bucket(10)}))
+    field = schema_of(profile(rows, treated), treated.privacy.fields).fields["age"]
+    assert (field.type, field.minimum, field.maximum, field.categories) == ("number", 10, 80, None)
 
 
 CONFIG = """\
@@ -223,7 +246,8 @@ def test_the_command_takes_the_rules_and_the_key_of_a_configuration(
     key = tmp_path / "state" / "key.json"
     assert (
         str(raised.value)
-        == f"profile: --privacy: the key of the proxy: {key} cannot be read: no such file or directory"
+        == f"profile: --privacy: the key of the proxy: {key} cannot be read: no such file or directory; "
+        "start the proxy once, which makes it, or write one (docs/privacy.md, The key)"
     )
     assert not output.exists()
     key.parent.mkdir()
