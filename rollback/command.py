@@ -129,9 +129,11 @@ def _call(base: str, path: str, token: str | None, body: dict[str, Any] | None) 
 
 
 def _outcome(answer: dict[str, Any]) -> str:
-    lines = [f"{answer['model'] or 'no model'}: {answer['decision']}: {answer['text']}"]
-    for name in ("reasons", "overridden"):
-        lines += [f"  {one['rule']}: {one['text']}" for one in answer.get(name, ())]
+    text, reasons = answer["text"], answer.get("reasons", [])
+    head = text.partition(f": {reasons[0]['text']}")[0] if reasons else text  # each reason has a line of its own
+    lines = [f"{answer['model'] or 'no model'}: {answer['decision']}: {head}"]
+    for one in (*reasons, *answer.get("overridden", ())):
+        lines += [] if one["text"] == text else [f"  {one['rule']}: {one['text']}"]
     return "\n".join(lines) + "\n"
 
 
