@@ -95,10 +95,15 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument(
-        "--scenario", choices=get_args(Scenario), default="flights", help="tickets: users write slang; %(default)s"
+        "--scenario",
+        choices=get_args(Scenario),
+        default="flights",
+        help="flights, or a help desk's tickets (%(default)s)",
     )
     made.add_argument(
-        "--drift", choices=dict.fromkeys([*KINDS, *SLANG_KINDS]), help="season is July's flights; season, or slang"
+        "--drift",
+        choices=dict.fromkeys([*KINDS, *SLANG_KINDS]),
+        help="season is July's flights (season; of tickets slang)",
     )
     made.add_argument("--feature", help="the feature that shift, scale, category or missing changes")
     made.add_argument(

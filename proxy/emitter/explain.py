@@ -37,7 +37,7 @@ _UNRULED: Final = frozenset({"plain", "listed", "unlisted", "kept"})
 _MISSING: Final = {
     "truncated": "is longer than capture.max_bytes and is not read",
     "not_json": "is no JSON",
-    "shape": "has none of the known formats",
+    "shape": "has none of the known formats, which docs/events.md lists",
     "prediction_count": "has another number of predictions than the request has instances",
     "no_prediction": "has a prediction that cannot be used",
 }

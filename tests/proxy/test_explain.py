@@ -98,9 +98,9 @@ def test_columns_that_look_like_identifiers_are_warned_of() -> None:
 
 PROBLEMS: dict[str, tuple[bytes, object, str]] = {
     "no JSON": (b"{", None, "the request is no JSON"),
-    "no format": (b"[1]", None, "the request has none of the known formats"),
+    "no format": (b"[1]", None, "the request has none of the known formats, which docs/events.md lists"),
     "too long": (b"[" * 70_000, None, "the request is longer than capture.max_bytes and is not read"),
-    "another answer": (b"{}", {"outputs": 1}, "the response has none of the known formats"),
+    "another answer": (b"{}", {"outputs": 1}, "the response has none of the known formats, which docs/events.md lists"),
     "too few predictions": (b"[{}, {}]", [1], "the response has another number of predictions than the request has instances"),
 }  # fmt: skip
 

@@ -100,6 +100,9 @@ async def test_a_person_moves_traffic_and_asks_who_serves(tmp_path: Path, servic
         assert code == 1
         rules = [line.split(":")[0].strip() for line in output.splitlines()]
         assert rules == ["fraud", "exporter_away", "prometheus_away"]
+        assert output.splitlines()[0] == "fraud: refused: the evidence does not carry v1"
+        assert output.count("cannot be asked: connection refused") == output.count("127.0.0.1:1") == 2
+        assert await shell("promote", "--force") == (1, "fraud: refused: force needs a reason\n", "")
         code, output, _ = await shell("promote", "--force", "--reason", "v2 leaks")
         assert (code, output.splitlines()[0]) == (
             0, "fraud: taken: v1 serves, by force, against exporter_away, prometheus_away",
