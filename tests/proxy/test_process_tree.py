@@ -68,6 +68,8 @@ async def test_metrics_have_their_names_and_obey_their_laws(
         check_laws(metrics)
     names = {sample.name for sample in metrics.samples}
     for family in FAMILIES.values():
+        if family.name == "proxy_schema_violations_total":  # one for each rule of a schema, and there is none
+            continue
         suffix = "_count" if family.kind == "histogram" else ""
         assert (family.name + suffix in names) == (family.kind != "internal"), family.name
     assert metrics.total("inference_active_info", model="fraud", version="v2", reason="configuration") == 1
