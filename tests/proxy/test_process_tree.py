@@ -183,6 +183,13 @@ async def test_a_deep_tmpdir_keeps_nobody_from_serving(production: Backend, shad
         assert (await running.get("/-/healthy"))[0] == 200
 
 
+async def test_the_proxy_needs_no_file_of_another_part(production: Backend, shadow: Backend, tmp_path: Path) -> None:
+    """Each part has its own secrets, in a container of its own."""
+    made = configured(production, shadow) | {"rollback": {"token_file": "/nowhere/rollback_token"}}
+    async with tree(made, tmp_path) as running:
+        assert (await running.get("/-/healthy"))[0] == 200
+
+
 async def test_no_process_outlives_a_killed_supervisor(production: Backend, shadow: Backend, tmp_path: Path) -> None:
     """Each child notices, and ends by itself."""
     async with tree(configured(production, shadow, proxy={"workers": 2}), tmp_path) as running:
