@@ -15,7 +15,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 
 
 def check_files(configuration: Configuration) -> None:
-    """Raises `Refusal` for the first file that cannot be used."""
+    """Those of the proxy. Raises `Refusal` for the first one that cannot be used."""
     credentials_of(configuration)
     for index, model in enumerate(configuration.models):
         for version, target in model.targets.items():

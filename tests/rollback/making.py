@@ -41,6 +41,7 @@ def configured(folder: Path = Path("/nowhere"), /, **rollback: Any) -> Configura
         "kafka": {"bootstrap_servers": "127.0.0.1:1"},
         "state_dir": str(folder / "state"),
         "rollback": {"listen": "127.0.0.1:0", "dry_run": False, **rollback},
+        "proxy": {"admin": "127.0.0.1:0"},  # or whatever runs at the usual port would be asked
         **parts,
         "models": [
             {"name": MODEL, "targets": targets, "production": "v2", "shadow": "v1", "stable": "v1", **model},
