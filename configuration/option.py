@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from configuration.reading import load
 from configuration.sections import Configuration
@@ -13,9 +13,18 @@ from lifecycle.refusal import Refusal
 DEFAULT_FILE: Final = "shadowdrift.yaml"
 
 
+class Parser(argparse.ArgumentParser):
+    """Of `prog="shadowdrift COMMAND"`; a slip in the arguments is a `Refusal`, one line like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        """What argparse calls for each."""
+        command = self.prog.removeprefix("shadowdrift ")
+        raise Refusal(f"{command}: {message}; `{self.prog} --help` tells the usage")
+
+
 def parser(command: str, description: str) -> argparse.ArgumentParser:
     """An argument parser for `shadowdrift COMMAND` with `--config`."""
-    made = argparse.ArgumentParser(prog=f"shadowdrift {command}", description=description, allow_abbrev=False)
+    made = Parser(prog=f"shadowdrift {command}", description=description, allow_abbrev=False)
     made.add_argument(
         "--config", type=Path, default=Path(DEFAULT_FILE), metavar="FILE", help=f"the configuration ({DEFAULT_FILE})"
     )

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
+from configuration.option import Parser
 from demo.drift import KINDS, check
 from demo.observed import Observed
 from demo.slang import KINDS as SLANG_KINDS
@@ -88,7 +89,7 @@ def _summary(observed: Observed) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="shadowdrift demo",
         description="Two models of flight delays, or of a help desk's tickets; 500 requests a second through the "
         "proxy, and drift at half time.",

@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
 from configuration import Configuration
 from configuration.brokers import brokers_of
 from configuration.model import Drift, Model
-from configuration.option import DEFAULT_FILE, load_for_part
+from configuration.option import DEFAULT_FILE, Parser, load_for_part
 from configuration.privacy import Bucket, Word
 from configuration.reading import load as load_configuration
 from lifecycle.refusal import Refusal
@@ -26,11 +26,6 @@ from reference.profile import Binning, Scheme, load, save
 from reference.shown import overview, table
 from reference.tally import Kind
 from reference.treatment import Treatment
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Refusal(f"profile: {message}; `shadowdrift profile --help` tells the usage")
 
 
 def main(arguments: list[str]) -> int:
@@ -119,7 +114,7 @@ def _of_topic(given: argparse.Namespace, binning: Binning) -> Result:
 
 def _parser() -> argparse.ArgumentParser:
     defaults = Drift()
-    parser = _Parser(
+    parser = Parser(
         prog="shadowdrift profile",
         description="Make a reference profile out of training data, each column a feature, a column named prediction "
         "the model's prediction; or out of the events of a model in a range of time.",

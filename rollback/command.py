@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from configuration import Configuration, load
-from configuration.option import DEFAULT_FILE
+from configuration.option import DEFAULT_FILE, Parser
 from configuration.units import parse_address
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
@@ -52,12 +52,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="shadowdrift rollback",
         description="Decide which version is active: without a command, the service that Alertmanager and people ask.",
         allow_abbrev=False,
     )
-    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common = Parser(add_help=False, allow_abbrev=False)
     for parser in (made, common):
         default = Path(DEFAULT_FILE) if parser is made else argparse.SUPPRESS
         parser.add_argument(

@@ -170,7 +170,9 @@ def test_check_reads_what_the_rollback_names(tmp_path: Path, capsys: pytest.Capt
 async def test_a_slip_of_the_pen_does_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
-    """argparse says how it is written."""
+    """One line, which leads to how it is written."""
     code, output, errors = await configure(tmp_path, capsys)(*words)
     assert (code, output) == (2, "")
-    assert "usage: shadowdrift rollback" in errors
+    assert errors.startswith("shadowdrift: rollback")
+    assert errors.endswith(" --help` tells the usage\n")
+    assert errors.count("\n") == 1
