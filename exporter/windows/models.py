@@ -326,13 +326,14 @@ class ModelState:
         """Remember what waits; when it is enough for a reference, go over to that with what waits behind it."""
         recent.take(self.roles["shadow"].waiting)
         production = self.roles["production"]
-        taken = warm_up.take(production.waiting)
-        if not warm_up.complete:
-            return Counter()
-        profile = warm_up.profile()
-        if profile is None:
-            warm_up.restart()
-            return Counter()
+        taken, profile = 0, None
+        while profile is None:  # what has said nothing is forgotten, wherever a poll was cut
+            taken += warm_up.take(production.waiting[taken:])
+            if not warm_up.complete:
+                return Counter()
+            profile = warm_up.profile()
+            if profile is None:
+                warm_up.restart()
         behind = production.hold_back(taken)
         self.warm_up = self.recent = None
         left_out = self.flush()  # they have been answered, whatever they are measured by
