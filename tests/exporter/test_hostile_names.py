@@ -143,3 +143,16 @@ def test_a_profile_of_too_many_features_has_so_many_columns() -> None:
     assert "prediction" in values_of(found, "feature")
     assert told(found, "drift_series_dropped_total", reason="features") == 1
     assert told(found, "drift_series_dropped_total", reason="not_in_reference") == 1
+
+
+def test_a_category_with_the_others_name_is_told_from_them():
+    """No two samples of a scrape have the same labels."""
+    country = column_of(["_other"] * 400 + ["DE"] * 400 + ["rare"] * 10, Binning())
+    plain = profile()
+    desk = Desk(profiles=[changed(plain, features={"amount": plain.features["amount"], "country": country})])
+    desk.take(*(record(event({"amount": 1.0, "country": name})) for name in ["_other", "DE", "new", "DE"]))
+    found = [each for each in samples(desk) if each.name == "drift_bin_ratio"]
+    labels = [frozenset(each.labels.items()) for each in found]
+    assert len(set(labels)) == len(labels)
+    told_of = {each.labels["bin"]: each.value for each in found if each.labels["role"] == "production"}
+    assert told_of["_other"] == 0.25
