@@ -73,9 +73,16 @@ class Measured:
         return tenant if tenant in self.named else OTHER
 
     def _levels(self, tenant: str) -> dict[Level, float]:
+        """Levels rise: one that only the model has gives way to what the tenant has beside it."""
         drift = self.model.drift
         own = self.model.tenant.thresholds.get(tenant, {}) if self.model.tenant else {}
-        return {"moderate": drift.moderate, "large": drift.large, "severe": drift.severe, **own}
+        found: dict[Level, float] = {"moderate": drift.moderate, "large": drift.large, "severe": drift.severe, **own}
+        for place, level in enumerate(LEVELS):
+            if level not in own:
+                below = [own[each] for each in LEVELS[:place] if each in own]
+                above = [own[each] for each in LEVELS[place:] if each in own]
+                found[level] = min([max([found[level], *below]), *above])
+        return found
 
 
 class Entered(NamedTuple):
