@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -18,6 +19,7 @@ MAX_CLASSES: Final = 50
 MAX_VERSIONS: Final = 20
 
 _GREATEST: Final = 1e308
+_LARGEST: Final = sys.float_info.max
 _SHARES: Final = tuple(number / 10 for number in range(11))
 """Edges where the reference gives none: of a score between 0 and 1."""
 
@@ -34,7 +36,8 @@ class Histogram:
     def add(self, values: NDArray[np.float64]) -> None:
         """Count finite numbers."""
         self.counts += np.bincount(np.searchsorted(self.edges, values, side="left"), minlength=len(self.counts))
-        self.sum += float(values.sum())
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond every float it stays at the greatest
+            self.sum = float(np.clip(np.nan_to_num(values.sum() + self.sum), -_LARGEST, _LARGEST))
 
 
 class Predictions:
