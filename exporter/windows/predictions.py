@@ -17,6 +17,8 @@ from reference.profile import Categorical, Column, Numeric
 OTHER: Final = "_other"
 MAX_CLASSES: Final = 50
 MAX_VERSIONS: Final = 20
+_LONGEST_CLASS: Final = 256
+"""Characters; a longer one is no class's name, unless the reference has it."""
 
 _GREATEST: Final = 1e308
 _LARGEST: Final = sys.float_info.max
@@ -98,7 +100,8 @@ class Predictions:
         """The name under which a class is counted: the reference's, or, without one, those that came first."""
         if name in self._named or name == OTHER:
             return name
-        if not isinstance(self._column, Categorical) and len(self._named) < MAX_CLASSES:
+        room = len(self._named) < MAX_CLASSES and len(name) <= _LONGEST_CLASS
+        if room and not isinstance(self._column, Categorical):
             self._named[name] = None
             return name
         left_out["classes"] += count

@@ -20,6 +20,8 @@ MAX_FEATURES: Final = 1_000
 """Features beyond it, in the profile's order, have no column."""
 MAX_UNKNOWN: Final = 50
 """So many names that the profile lacks are remembered, to be shown."""
+_MOST_OF_NAME: Final = 256
+"""Characters of such a name; a producer that is not our proxy may have put megabytes there."""
 
 _NEVER_ASKED: Final = msgspec.UNSET
 
@@ -108,7 +110,7 @@ class Columns:
             for name in names:
                 known = name in self._known or name in self._beyond or name in self._texts
                 if not known and len(self.unknown) < MAX_UNKNOWN:
-                    self.unknown[name] = None
+                    self.unknown[name[:_MOST_OF_NAME]] = None
 
     def _fill(self, cells: Cells, rows: Sequence[dict[str, Any]]) -> int:
         """The cells of the features; how many values were taken."""

@@ -156,3 +156,17 @@ def test_a_category_with_the_others_name_is_told_from_them():
     assert len(set(labels)) == len(labels)
     told_of = {each.labels["bin"]: each.value for each in found if each.labels["role"] == "production"}
     assert told_of["_other"] == 0.25
+
+
+def test_names_of_megabytes_fill_neither_a_scrape_nor_the_evidence():
+    """The rollback reads no document without end."""
+    desk = Desk(profiles=[changed(profile(), prediction=None)])
+    long = [f"{number}" + "x" * 1_000_000 for number in range(3)]
+    desk.take(*(record(event({each: 1.0}, prediction=each)) for each in long))
+    text = Collector(desk.intake, Log({}), Clock(0.0), Clock(0.0)).metrics()
+    document = encode(Witness(desk.intake, Log({}), Comparer(), Clock(0.0)).of("fraud"))
+    assert len(text) < 100_000
+    assert len(document) < 100_000
+    assert len(decode(document).unknown_features) == 3
+    assert told(samples(desk), "drift_predictions_total", **{"class": "_other"}) == 3
+    assert told(samples(desk), "drift_series_dropped_total", reason="classes") == 3
