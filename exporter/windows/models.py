@@ -128,6 +128,10 @@ class RoleState:
         if predicted is not None:  # else they have been counted by their own type, and go on like that
             self.predictions = Predictions(measured.prediction)
 
+    def describe(self, measured: Measured) -> None:
+        """Go on with the same reference, described otherwise: what its columns see is seen where it is shown."""
+        self._measured = measured
+
     def pass_again(self, events: Sequence[InferenceEvent]) -> None:
         """Let events enter the windows that did so before, under a reference that has been made since."""
         self._admit(events, [event_key(event.id) for event in events])
@@ -266,6 +270,9 @@ class ModelState:
             for state in self.roles.values():
                 state.refer(measured)
             self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
+        else:
+            for state in self.roles.values():
+                state.describe(measured)
 
     def reference_kept(self) -> dict[str, Any]:
         """What survives a restart of a reference that was made of the traffic, or is to be; nothing of a profile's.

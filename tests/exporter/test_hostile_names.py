@@ -133,9 +133,9 @@ def test_a_configuration_of_too_many_tenants_has_so_many_windows(columns: int) -
 
 
 def test_a_profile_of_too_many_features_has_so_many_columns() -> None:
-    """The first of them; values of the others are counted, and the prediction is always there."""
+    """The first of them by name; values of the others are counted, and the prediction is always there."""
     amount = column_of([float(number) for number in range(100)], Binning())
-    names = [name(number) for number in range(MANY)]
+    names = sorted(name(number) for number in range(MANY))
     desk = Desk(profiles=[Profile(1, 100, Binning(), dict.fromkeys(names, amount), amount)])
     desk.take(record(event({names[0]: 1.0, names[MAX_FEATURES - 1]: 2.0, names[MAX_FEATURES]: 3.0, "new": 4.0})))
     found = samples(desk)
