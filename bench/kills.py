@@ -40,7 +40,16 @@ class Kills:
         self.by_point: Counter[str] = Counter()
         self.restarts: list[float] = []
         """Seconds from a process's start until it is ready, after another was killed."""
+        self.differing: list[str] = []
+        """What was compared and was not the same."""
         self._chance = random.Random(seed)
+
+    async def compare(self) -> None:
+        """Every gauge with the uninterrupted run's."""
+        try:
+            await self.fleet.same()
+        except AssertionError as error:
+            self.differing.append(str(error))
 
     async def kill(self, point: str) -> None:
         """Start an exporter, and have it die at a point."""
@@ -49,7 +58,7 @@ class Kills:
         async with self.fleet.fed_and_scraped(EVENTS_A_SECOND):
             await self._die(process, point)
             await self._back()
-        await self.fleet.same()
+        await self.compare()
         for each in self.fleet.processes:
             await each.end(signal.SIGKILL)
         self.by_point[point] += 1
@@ -63,7 +72,7 @@ class Kills:
             await asyncio.sleep(self._chance.uniform(0, 3))
             await self._chance.choice(three).end(signal.SIGKILL)
             await asyncio.sleep(SESSION_SECONDS)
-        await self.fleet.same()
+        await self.compare()
         for each in self.fleet.processes:
             if each.alive:
                 await each.end()
@@ -116,7 +125,7 @@ async def bench(kills: int, folder: Path, seed: int) -> dict[str, Any]:
     return {
         "kills": run.by_point.total(),
         "by_point": dict(sorted(run.by_point.items())),
-        "gauges_that_differ": 0,
+        "comparisons_that_differ": run.differing,
         "scrapes": fleet.watch.scrapes,
         "faults_of_scrapes": fleet.watch.faults,
         "events_a_second": EVENTS_A_SECOND,
@@ -139,7 +148,7 @@ def main() -> int:
         found = asyncio.run(bench(options.kills, Path(folder), options.seed))
     options.output.write_text(json.dumps(found, indent=1) + "\n")
     sys.stdout.write(f"\n{json.dumps(found, indent=1)}\n")
-    return 1 if found["faults_of_scrapes"] else 0
+    return 1 if found["faults_of_scrapes"] or found["comparisons_that_differ"] else 0
 
 
 if __name__ == "__main__":

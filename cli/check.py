@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configuration import load
 from configuration.ahead import slips
-from configuration.files import check_files
+from configuration.files import check_files, check_rollback_files
 from configuration.option import parser
 from privacy.keys import load as load_key
 from reference.profile import load_for
@@ -20,6 +20,7 @@ def main(arguments: list[str]) -> int:
     for index, model in enumerate(configuration.models):
         load_for(model, index)
     check_files(configuration)
+    check_rollback_files(configuration.rollback)
     if configuration.proxy.key_file is not None:
         load_key(Path(configuration.proxy.key_file), "proxy.key_file")
     for line in slips(configuration):

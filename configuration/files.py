@@ -16,9 +16,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 
 
 def check_files(configuration: Configuration) -> None:
-    """Raises `Refusal` for the first file that cannot be used."""
+    """Those of the proxy. Raises `Refusal` for the first one that cannot be used."""
     credentials_of(configuration)
-    _rollback_files(configuration.rollback)
     for index, model in enumerate(configuration.models):
         for version, target in model.targets.items():
             path = f"models[{index}].targets.{version}"
@@ -32,8 +31,11 @@ def check_files(configuration: Configuration) -> None:
             fixed_body(model.fallback, f"models[{index}].fallback")
 
 
-def _rollback_files(settings: Rollback) -> None:
-    """Each file that the rollback's section names; what has to stand in it is told when the rollback starts."""
+def check_rollback_files(settings: Rollback) -> None:
+    """Those of the rollback, which no other part has to have; what has to stand in them is told when it starts.
+
+    Raises `Refusal` likewise.
+    """
     sections = (
         ("", settings),
         ("webhook.", settings.webhook),

@@ -1,5 +1,6 @@
-"""Fixtures for every test: the real parts."""
+"""Fixtures for every test: the real parts, and an end to each test that hangs."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,23 @@ from tests.support.real_parts import nothing_left_out
 # The same examples in every run, however busy the machine: what fails once fails again.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+LONGEST_SECONDS = 300
+"""A test that takes longer hangs; the longest takes a minute."""
+
+
+@pytest.fixture(autouse=True)
+def _no_hanging() -> Iterator[None]:
+    """Fail a test that hangs, again and again until it gives up: one that waits for ever would hold up all others."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"the test hangs: {LONGEST_SECONDS} s are over")
+
+    former = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_SECONDS, 10)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from events import topics
 from events.brokers import Brokers
 from events.obstacles import Obstacle
 from exporter.reading.intake import Intake
-from exporter.reading.membership import HEARTBEAT_SECONDS, SESSION_SECONDS, Membership
+from exporter.reading.membership import HEARTBEAT_SECONDS, REBALANCE_SECONDS, SESSION_SECONDS, Membership
 from exporter.reading.placing import TOPICS, Placing
 from exporter.reading.shedding import Shedding
 from exporter.reading.state import Standing, StateStore
@@ -153,6 +153,7 @@ class Consumer:
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=int(SESSION_SECONDS * 1000),
             heartbeat_interval_ms=int(HEARTBEAT_SECONDS * 1000),
+            rebalance_timeout_ms=int(REBALANCE_SECONDS * 1000),
             metadata_max_age_ms=30_000,
             retry_backoff_ms=500,
         )

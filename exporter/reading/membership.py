@@ -12,6 +12,8 @@ SESSION_SECONDS: Final = 6.0
 """Without a heartbeat for so long the group gives our partitions to another; brokers allow no less unless told to."""
 HEARTBEAT_SECONDS: Final = 1.0
 """A rebalance waits for every member's next heartbeat."""
+REBALANCE_SECONDS: Final = 10.0
+"""Who has not joined again by then is left out: two that die while the group is shared out must not hold it up."""
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types

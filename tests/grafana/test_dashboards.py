@@ -12,7 +12,6 @@ import yaml
 from grafana import dashboards
 from tests.grafana.conftest import BESIDE, GROWING
 from tests.prometheus.cases import CASES
-from tests.support import to_come
 from tests.support.prometheus import CHECKOUT, RULES, Prometheus
 from tests.support.real_run import MODEL
 
@@ -134,7 +133,7 @@ def test_a_panels_query_returns_data(title: str, query: str, scraped: Prometheus
 
 
 def test_what_is_played_is_of_metrics_that_are_documented() -> None:
-    """By name and by labels, but for those that no part shows yet."""
+    """By name and by labels."""
     text = (CHECKOUT / "docs" / "metrics.md").read_text()
     rows = re.findall(r"^\| `([a-z_]+)` \| \w+(?: 1)? \| ([a-z_, ]*) \|", text, re.MULTILINE)
     documented = {name: {label.strip() for label in labels.split(",")} - {""} for name, labels in rows}
@@ -145,7 +144,7 @@ def test_what_is_played_is_of_metrics_that_are_documented() -> None:
         if plain in documented:
             assert labels.keys() - {"job", "instance", "le"} == documented[plain], name
         else:
-            assert plain in to_come.METRICS | own, name
+            assert plain in own, name
 
 
 @pytest.mark.parametrize("variable", DASHBOARD["templating"]["list"][1:], ids=lambda variable: variable["name"])

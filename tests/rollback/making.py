@@ -40,9 +40,8 @@ def configured(folder: Path = Path("/nowhere"), /, **rollback: Any) -> Configura
     document = {
         "kafka": {"bootstrap_servers": "127.0.0.1:1"},
         "state_dir": str(folder / "state"),
-        # No port that a proxy of somebody else on this machine may have: it would be asked.
-        "proxy": {"admin": "127.0.0.1:0"},
         "rollback": {"listen": "127.0.0.1:0", "dry_run": False, **rollback},
+        "proxy": {"admin": "127.0.0.1:0"},  # or whatever runs at the usual port would be asked
         **parts,
         "models": [
             {"name": MODEL, "targets": targets, "production": "v2", "shadow": "v1", "stable": "v1", **model},

@@ -100,6 +100,7 @@ def during_scrape(fuse: Fuse) -> None:
 
 RIGS: dict[str, Callable[[Fuse], None]] = {
     "never": lambda _: None,
+    "random": lambda _: None,
     "before poll": partial(before, Stepping, "poll"),
     "after poll": partial(after, Stepping, "poll", burns=bool),
     "decode": partial(before, intake, "decode_inference"),

@@ -57,7 +57,7 @@ async def read(consumer: AIOKafkaConsumer, count: int) -> list[bytes]:
     async def enough() -> bool:
         for records in (await consumer.getmany(timeout_ms=200)).values():
             for record in records:
-                assert record.headers == (("ce_type", b"test"),)
+                assert tuple(record.headers) == (("ce_type", b"test"),)
                 values.append(record.value)
         return len(values) >= count
 
