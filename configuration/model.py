@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -15,6 +15,9 @@ from configuration.units import Duration, Size
 
 MAX_HELD_BYTES: Final = Size(64 * 1024 * 1024)
 """What a worker keeps at most for all clones together; a body above it could never be cloned."""
+
+Level = Literal["moderate", "large", "severe"]
+"""In the order in which they rise."""
 
 MAX_TENANTS: Final = 1000
 """Each has windows of its own, in memory and in what is scraped."""
@@ -114,7 +117,7 @@ class Tenant(Section, frozen=True):
 
     header: str = "X-Tenant-Id"
     allow: tuple[str, ...] = ()
-    thresholds: dict[str, dict[Literal["moderate", "large", "severe"], float]] = msgspec.field(default_factory=dict)
+    thresholds: dict[str, dict[Level, float]] = msgspec.field(default_factory=dict)
     body: str | None = None
 
     def __post_init__(self) -> None:
@@ -131,9 +134,18 @@ class Tenant(Section, frozen=True):
         for name, levels in self.thresholds.items():
             if name not in self.allow:
                 raise ValueError(f"thresholds must be of tenants that `allow` names, got {shown(name)}")
-            for level, at in levels.items():
-                if not 0 < at < float("inf"):
-                    raise ValueError(f"thresholds.{name}.{level} must be above 0, got {shown(at)}")
+            _check_levels(name, levels)
+
+
+def _check_levels(name: str, levels: dict[Level, float]) -> None:
+    for level, at in levels.items():
+        if not 0 < at < float("inf"):
+            raise ValueError(f"thresholds.{name}.{level} must be above 0, got {shown(at)}")
+    given = [levels[level] for level in get_args(Level) if level in levels]
+    if given != sorted(given):
+        raise ValueError(
+            f"thresholds.{name} must rise from moderate over large to severe, got {', '.join(map(shown, given))}"
+        )
 
 
 class Window(Section, frozen=True):

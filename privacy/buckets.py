@@ -6,6 +6,7 @@ from math import floor
 from typing import Final
 
 _EXACT: Final = 1e15
+_ULP: Final = 2.0**-53
 
 
 def bucketed(value: float, width: float) -> float:
@@ -14,5 +15,7 @@ def bucketed(value: float, width: float) -> float:
         width = int(width)
     if type(value) is type(width) is int:
         return (value // width) * width
+    if abs(value) * _ULP >= width:  # floats lie further apart than buckets: each is the lower end of its own
+        return float(value)
     low = floor(value / width) * width
     return float(f"{low:.15g}") if abs(low) < _EXACT else float(low)  # 0.3, not 0.30000000000000004

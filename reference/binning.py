@@ -30,6 +30,8 @@ ABSENT: Final = Absent()
 
 _NOTHING: Final = {type(None), Absent}
 _NUMBERS: Final = {float, int}
+_OTHER: Final = "_other"
+"""The last bin of categories; a category of that very name is told in quotes."""
 
 
 class Bins(Protocol):
@@ -71,9 +73,9 @@ def absent_cell(size: int) -> int:
 
 
 def bin_names(column: Column) -> tuple[str, ...]:
-    """A name for each bin: an interval as mathematics writes it, or the category."""
+    """A name for each bin, no two alike: an interval as mathematics writes it, or the category."""
     if not isinstance(column, Numeric):
-        return (*column.monitored, "_other")
+        return (*(f'"{name}"' if name == _OTHER else name for name in column.monitored), _OTHER)
     edges = _texts(column.edges)
     if column.open_ended:
         closed = [f"[{low}, {high})" for low, high in pairwise(edges)]

@@ -56,7 +56,7 @@ class Watched:
         except Refusal as refusal:
             told, self.refused = self.refused, str(refusal)
             return Found(None, self.refused) if self.refused != told else None
-        if profile is None or (profile == self.profile and self.refused is None):
+        if profile is None or (_same(profile, self.profile) and self.refused is None):
             return None
         self.profile, self.refused = profile, None
         return Found(profile, None)
@@ -67,3 +67,8 @@ class Watched:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
+
+
+def _same(one: Profile, other: Profile) -> bool:
+    """Their features' order too: by it values are named that a request lists without names."""
+    return one == other and list(one.features) == list(other.features)

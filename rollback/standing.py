@@ -60,7 +60,8 @@ def settle(memory: Memory, standing: Standing, model: Model) -> list[str]:
     changes = []
     if standing.entry.generation > memory.generation:
         memory.generation = standing.entry.generation
-        changes.append(f"generation {memory.generation} was put in force by somebody else")
+        if memory.begun is None or standing.entry != memory.begun.after:
+            changes.append(f"generation {memory.generation} was put in force by somebody else")
     if standing.by_configuration and not standing.unreadable and memory.latch is not None:
         memory.latch = None
         changes.append(f"the configuration decides who serves ({model.production}), so the latch is open")

@@ -63,11 +63,11 @@ class Switch:
     def recover(self) -> None:
         """Finish in the books what a former life began: its actions are done, or they are not."""
         for name, memory in self._journal.of.items():
-            begun, memory.begun = memory.begun, None
+            begun = memory.begun
             if begun is None:
                 continue
-            standing = self.standing(name)
-            done = standing.entry == begun.after
+            done = self.standing(name).entry == begun.after
+            memory.begun = None
             if done:
                 self._done(self.models[name], begun)
             self._noted({"what": "recovered", "model": name, "done": done, "generation": begun.after.generation})

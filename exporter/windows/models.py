@@ -73,9 +73,16 @@ class Measured:
         return tenant if tenant in self.named else OTHER
 
     def _levels(self, tenant: str) -> dict[Level, float]:
+        """Levels rise: one that only the model has gives way to what the tenant has beside it."""
         drift = self.model.drift
         own = self.model.tenant.thresholds.get(tenant, {}) if self.model.tenant else {}
-        return {"moderate": drift.moderate, "large": drift.large, "severe": drift.severe, **own}
+        found: dict[Level, float] = {"moderate": drift.moderate, "large": drift.large, "severe": drift.severe, **own}
+        for place, level in enumerate(LEVELS):
+            if level not in own:
+                below = [own[each] for each in LEVELS[:place] if each in own]
+                above = [own[each] for each in LEVELS[place:] if each in own]
+                found[level] = min([max([found[level], *below]), *above])
+        return found
 
 
 class Entered(NamedTuple):
@@ -120,6 +127,10 @@ class RoleState:
         self.patterns.refer(measured.profile)
         if predicted is not None:  # else they have been counted by their own type, and go on like that
             self.predictions = Predictions(measured.prediction)
+
+    def describe(self, measured: Measured) -> None:
+        """Go on with the same reference, described otherwise: what its columns see is seen where it is shown."""
+        self._measured = measured
 
     def pass_again(self, events: Sequence[InferenceEvent]) -> None:
         """Let events enter the windows that did so before, under a reference that has been made since."""
@@ -259,6 +270,9 @@ class ModelState:
             for state in self.roles.values():
                 state.refer(measured)
             self.early_warning = EarlyWarning(measured.columns.layout, measured.columns.reference)
+        else:
+            for state in self.roles.values():
+                state.describe(measured)
 
     def reference_kept(self) -> dict[str, Any]:
         """What survives a restart of a reference that was made of the traffic, or is to be; nothing of a profile's.
@@ -326,13 +340,14 @@ class ModelState:
         """Remember what waits; when it is enough for a reference, go over to that with what waits behind it."""
         recent.take(self.roles["shadow"].waiting)
         production = self.roles["production"]
-        taken = warm_up.take(production.waiting)
-        if not warm_up.complete:
-            return Counter()
-        profile = warm_up.profile()
-        if profile is None:
-            warm_up.restart()
-            return Counter()
+        taken, profile = 0, None
+        while profile is None:  # what has said nothing is forgotten, wherever a poll was cut
+            taken += warm_up.take(production.waiting[taken:])
+            if not warm_up.complete:
+                return Counter()
+            profile = warm_up.profile()
+            if profile is None:
+                warm_up.restart()
         behind = production.hold_back(taken)
         self.warm_up = self.recent = None
         left_out = self.flush()  # they have been answered, whatever they are measured by

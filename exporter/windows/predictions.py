@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -16,8 +17,11 @@ from reference.profile import Categorical, Column, Numeric
 OTHER: Final = "_other"
 MAX_CLASSES: Final = 50
 MAX_VERSIONS: Final = 20
+_LONGEST_CLASS: Final = 256
+"""Characters; a longer one is no class's name, unless the reference has it."""
 
 _GREATEST: Final = 1e308
+_LARGEST: Final = sys.float_info.max
 _SHARES: Final = tuple(number / 10 for number in range(11))
 """Edges where the reference gives none: of a score between 0 and 1."""
 
@@ -34,7 +38,8 @@ class Histogram:
     def add(self, values: NDArray[np.float64]) -> None:
         """Count finite numbers."""
         self.counts += np.bincount(np.searchsorted(self.edges, values, side="left"), minlength=len(self.counts))
-        self.sum += float(values.sum())
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond every float it stays at the greatest
+            self.sum = float(np.clip(np.nan_to_num(values.sum() + self.sum), -_LARGEST, _LARGEST))
 
 
 class Predictions:
@@ -95,7 +100,8 @@ class Predictions:
         """The name under which a class is counted: the reference's, or, without one, those that came first."""
         if name in self._named or name == OTHER:
             return name
-        if not isinstance(self._column, Categorical) and len(self._named) < MAX_CLASSES:
+        room = len(self._named) < MAX_CLASSES and len(name) <= _LONGEST_CLASS
+        if room and not isinstance(self._column, Categorical):
             self._named[name] = None
             return name
         left_out["classes"] += count

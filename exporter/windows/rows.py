@@ -17,9 +17,11 @@ from reference.probabilities import greatest, likeliest
 from reference.profile import CONFIDENCE, PREDICTION, Profile
 
 MAX_FEATURES: Final = 1_000
-"""Features beyond it, in the profile's order, have no column."""
+"""Features beyond it, in the order of their names, have no column."""
 MAX_UNKNOWN: Final = 50
 """So many names that the profile lacks are remembered, to be shown."""
+_MOST_OF_NAME: Final = 256
+"""Characters of such a name; a producer that is not our proxy may have put megabytes there."""
 
 _NEVER_ASKED: Final = msgspec.UNSET
 
@@ -32,10 +34,12 @@ class Columns:
     """
 
     def __init__(self, profile: Profile | None) -> None:
-        columns = {} if profile is None else dict(profile.columns)
-        self._beyond = set(list({} if profile is None else profile.features)[MAX_FEATURES:])
-        for name in self._beyond:
-            del columns[name]
+        described = {} if profile is None else profile.columns
+        # In the order of their names: the profile's own may change without its hash, and what is kept goes by that.
+        features = sorted(() if profile is None else profile.features)
+        self._beyond = frozenset(features[MAX_FEATURES:])
+        names = [*features[:MAX_FEATURES], *(name for name in (PREDICTION, CONFIDENCE) if name in described)]
+        columns = {name: described[name] for name in names}
         self.names: Final = tuple(columns)
         self.bins: Final[tuple[Bins, ...]] = tuple(bins_of(column) for column in columns.values())
         self.layout: Final = Layout([bins.size for bins in self.bins])
@@ -108,7 +112,7 @@ class Columns:
             for name in names:
                 known = name in self._known or name in self._beyond or name in self._texts
                 if not known and len(self.unknown) < MAX_UNKNOWN:
-                    self.unknown[name] = None
+                    self.unknown[name[:_MOST_OF_NAME]] = None
 
     def _fill(self, cells: Cells, rows: Sequence[dict[str, Any]]) -> int:
         """The cells of the features; how many values were taken."""

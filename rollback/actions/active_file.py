@@ -65,14 +65,18 @@ class ActiveFile:
         try:
             former = self.read()
             content = None if former is None else self._path.read_bytes()
-            self._write(active_file.encode({**(former or {}), model.name: after}))
+            written = active_file.encode({**(former or {}), model.name: after})
+            self._write(written)
         except (ActiveFileError, OSError) as error:
             raise ActionError(f"active-file: {_words(error)}") from None
 
         async def undo() -> None:
             try:
-                self._put_back(content)
-            except OSError as error:
+                if not self._path.exists() or self._path.read_bytes() == written:
+                    self._put_back(content)
+                else:
+                    self._take_back(model.name, former or {})
+            except (ActiveFileError, OSError) as error:
                 raise ActionError(f"active-file: {_words(error)}") from None
 
         refused = await self._refused_by(model, after, refused_already)
@@ -84,6 +88,13 @@ class ActiveFile:
     def _write(self, content: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         replace_whole(self._path, content, _MODE)
+
+    def _take_back(self, name: str, former: Mapping[str, msgspec.Raw]) -> None:
+        """Another model has been switched since: what the file says of it stays."""
+        entries = {**(self.read() or {}), **({name: former[name]} if name in former else {})}
+        if name not in former:
+            entries.pop(name, None)
+        self._write(active_file.encode(entries))
 
     def _put_back(self, content: bytes | None) -> None:
         if content is None:

@@ -122,6 +122,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "falling levels": (model("drift: {large: 0.05}"), "models[0].drift.moderate, large and severe must be above 0 and rise in this order, got 0.1, 0.05, 0.35"),
     "a level without end": (model("drift: {severe: .inf}"), "models[0].drift.moderate, large and severe must be above 0 and rise in this order, got 0.1, 0.2, inf"),
     "a tenant's level below 0": (model("tenant: {allow: [a], thresholds: {a: {large: -3}}}"), "models[0].tenant.thresholds.a.large must be above 0, got -3"),
+    "a tenant's levels that fall": (model("tenant: {allow: [a], thresholds: {a: {large: 0.3, severe: 0.2}}}"), "models[0].tenant.thresholds.a must rise from moderate over large to severe, got 0.3, 0.2"),
     "a tenant's level that is no number": (model("tenant: {allow: [a], thresholds: {a: {large: .nan}}}"), "models[0].tenant.thresholds.a.large must be above 0, got nan"),
     "a budget below 0": (model("mirror: {budget: {requests_per_day: -1}}"), "models[0].mirror.budget.requests_per_day must be 0 or more, got -1"),
     "a body above all memory": (model("mirror: {max_body_bytes: 65MiB}"), "models[0].mirror.max_body_bytes must be between 0 and 67108864, got 68157440"),

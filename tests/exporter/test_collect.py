@@ -202,6 +202,25 @@ def test_thresholds_stand_for_every_tenant_with_its_own_over_the_models():
     assert levels["acme", "moderate"] == [0.1]
 
 
+@pytest.mark.parametrize(
+    ("own", "all_three"),
+    [
+        ({"severe": 0.15}, (0.1, 0.15, 0.15)),
+        ({"large": 0.05}, (0.05, 0.05, 0.35)),
+        ({"moderate": 0.5}, (0.5, 0.5, 0.5)),
+        ({"moderate": 0.3, "severe": 0.32}, (0.3, 0.3, 0.32)),
+    ],
+)
+def test_a_tenants_own_threshold_moves_those_that_it_passes(own, all_three):
+    """Levels rise, so that each includes those above it: a severe drift of a strict tenant is one."""
+    samples = scrape(Desk(model(tenants=["acme"], thresholds={"acme": own})))
+    found = [
+        of(samples, "drift_psi_threshold", model="fraud", tenant="acme", level=level)
+        for level in ("moderate", "large", "severe")
+    ]
+    assert found == [[at] for at in all_three]
+
+
 def test_the_reference_is_named_by_its_hash():
     """So that a changed one can be seen."""
     reference = profile()

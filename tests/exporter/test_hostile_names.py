@@ -133,9 +133,9 @@ def test_a_configuration_of_too_many_tenants_has_so_many_windows(columns: int) -
 
 
 def test_a_profile_of_too_many_features_has_so_many_columns() -> None:
-    """The first of them; values of the others are counted, and the prediction is always there."""
+    """The first of them by name; values of the others are counted, and the prediction is always there."""
     amount = column_of([float(number) for number in range(100)], Binning())
-    names = [name(number) for number in range(MANY)]
+    names = sorted(name(number) for number in range(MANY))
     desk = Desk(profiles=[Profile(1, 100, Binning(), dict.fromkeys(names, amount), amount)])
     desk.take(record(event({names[0]: 1.0, names[MAX_FEATURES - 1]: 2.0, names[MAX_FEATURES]: 3.0, "new": 4.0})))
     found = samples(desk)
@@ -143,3 +143,30 @@ def test_a_profile_of_too_many_features_has_so_many_columns() -> None:
     assert "prediction" in values_of(found, "feature")
     assert told(found, "drift_series_dropped_total", reason="features") == 1
     assert told(found, "drift_series_dropped_total", reason="not_in_reference") == 1
+
+
+def test_a_category_with_the_others_name_is_told_from_them():
+    """No two samples of a scrape have the same labels."""
+    country = column_of(["_other"] * 400 + ["DE"] * 400 + ["rare"] * 10, Binning())
+    plain = profile()
+    desk = Desk(profiles=[changed(plain, features={"amount": plain.features["amount"], "country": country})])
+    desk.take(*(record(event({"amount": 1.0, "country": name})) for name in ["_other", "DE", "new", "DE"]))
+    found = [each for each in samples(desk) if each.name == "drift_bin_ratio"]
+    labels = [frozenset(each.labels.items()) for each in found]
+    assert len(set(labels)) == len(labels)
+    told_of = {each.labels["bin"]: each.value for each in found if each.labels["role"] == "production"}
+    assert told_of["_other"] == 0.25
+
+
+def test_names_of_megabytes_fill_neither_a_scrape_nor_the_evidence():
+    """The rollback reads no document without end."""
+    desk = Desk(profiles=[changed(profile(), prediction=None)])
+    long = [f"{number}" + "x" * 1_000_000 for number in range(3)]
+    desk.take(*(record(event({each: 1.0}, prediction=each)) for each in long))
+    text = Collector(desk.intake, Log({}), Clock(0.0), Clock(0.0)).metrics()
+    document = encode(Witness(desk.intake, Log({}), Comparer(), Clock(0.0)).of("fraud"))
+    assert len(text) < 100_000
+    assert len(document) < 100_000
+    assert len(decode(document).unknown_features) == 3
+    assert told(samples(desk), "drift_predictions_total", **{"class": "_other"}) == 3
+    assert told(samples(desk), "drift_series_dropped_total", reason="classes") == 3

@@ -4,8 +4,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from exporter.showing.comparisons import Comparer
 from exporter.windows.duplicates import RecentIds, event_key
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.models import Measured, ModelState, measured_models
 from tests.exporter.making import event, model, profile
 
 TENANTS = ("acme", "initech")
@@ -140,3 +141,31 @@ def test_an_ids_key_is_the_same_in_every_process():
 
 
 KNOWN = 2_460_789_652_094_889_676
+
+
+def test_the_order_of_the_profiles_columns_changes_no_number():
+    """It is no part of the hash by which what was kept goes on, nor of what a description's change restarts."""
+    plain = profile(names=("b", "a"))
+    turned = msgspec.structs.replace(plain, features=dict(reversed(plain.features.items())), description="turned")
+    assert turned.hash == plain.hash
+    first, second = (ModelState(Measured(model(), each)) for each in (plain, turned))
+    for number in range(60):
+        first.take(event({"b": number / 60, "a": "DE" if number % 2 else "other", "new": 1}))
+    first.flush()
+    for role, state in second.roles.items():
+        state.restore(first.roles[role].kept())
+    told = [compared_of(state) for state in (first, second)]
+    assert told[0] == told[1] != {}
+    first.refer(Measured(model(), turned))
+    first.take(event({"b": 0.5, "a": "DE", "newer": 1}))
+    first.flush()
+    second.take(event({"b": 0.5, "a": "DE", "newer": 1}))
+    second.flush()
+    assert compared_of(first) == compared_of(second)
+    assert "newer" in first.measured.columns.unknown
+
+
+def compared_of(state):
+    """The PSI of each column by its name."""
+    (found,) = [each for each in Comparer().of(state) if each.against == "reference"]
+    return {state.measured.columns.names[at]: psi for at, psi in zip(found.columns, found.psi.tolist(), strict=True)}

@@ -40,6 +40,15 @@ def test_numbers_are_counted_up_to_the_references_edges():
     assert histogram.sum == pytest.approx(edges[0] + 2 * edges[1] + 1e-9)
 
 
+def test_a_sum_beyond_every_float_is_a_number_still():
+    """One answer must not make the histogram's sum infinite for good, or no number."""
+    of, left_out = taken(SCORES, 1.7e308, 1.7e308, 0.5)
+    assert of.values["v2"].sum == pytest.approx(1.7976931348623157e308)
+    of.take([event({}, prediction=-1.7e308), event({}, prediction=-1.7e308)], left_out)
+    assert np.isfinite(of.values["v2"].sum)
+    assert of.values["v2"].counts.sum() == 5
+
+
 def test_without_a_reference_the_predictions_own_type_decides():
     """Numbers in a histogram from 0 to 1, the rest as classes, a list by its likeliest."""
     of, _ = taken(None, 0.25, 3, "yes", True, [0.1, 0.9], [], 10**400)

@@ -159,6 +159,15 @@ def test_traffic_that_says_nothing_is_no_reference():
     assert "amount" in state.measured.profile.features
 
 
+@pytest.mark.parametrize("slices", [1, 2, 3, 40])
+def test_where_a_poll_was_cut_does_not_tell_what_becomes_the_reference(slices):
+    """Also behind traffic that says nothing: the reference is a function of the log."""
+    events = [event({}, id=f"nothing-{number}", prediction=None) for number in range(150)] + PRODUCTION
+    singly, sliced = feed(begun(), events, len(events)), feed(begun(), events, slices)
+    assert sliced.measured.reference_hash == singly.measured.reference_hash != ""
+    assert held(sliced) == held(singly)
+
+
 def test_names_without_end_make_no_columns_without_end(monkeypatch):
     """The first ones are columns; what is remembered has a bound as well."""
     monkeypatch.setattr(warmup, "MAX_FEATURES", 50)

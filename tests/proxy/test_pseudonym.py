@@ -187,6 +187,13 @@ def test_a_bucket_holds_its_number(value: float, width: int) -> None:
     assert low / width == pytest.approx(round(low / width))
 
 
+@pytest.mark.parametrize("value", [1e308, -1e308, 1.7976931348623157e308, 2.0**60, 2**62])
+@pytest.mark.parametrize("width", [0.1, 0.3, 5e-324])
+def test_a_number_that_is_no_finer_than_buckets_is_its_own(value: float, width: float) -> None:
+    """However many buckets below it there are, the event is not lost."""
+    assert bucketed(value, width) == value
+
+
 # Keys.
 
 

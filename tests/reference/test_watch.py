@@ -54,6 +54,14 @@ def test_another_description_is_a_change_with_the_same_hash(watched, path):
     assert found.profile.hash == profile().hash
 
 
+def test_another_order_is_a_change_with_the_same_hash(watched, path):
+    """By it the emitter names the values of instances that are lists."""
+    save(REPLACE(profile(), features=dict(reversed(profile().features.items()))), path)
+    found = watched.look()
+    assert found.profile.inputs == ("country", "amount")
+    assert found.profile.hash == profile().hash
+
+
 BROKEN = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:100]),
     "empty": lambda path: path.write_bytes(b""),

@@ -21,6 +21,7 @@ import trustme
 import yaml
 from aiohttp import web
 
+from active import file as active_file
 from active.file import Entry
 from configuration import Configuration
 from lifecycle.refusal import Refusal
@@ -148,6 +149,22 @@ async def test_a_switch_that_the_proxy_refuses_is_taken_back(tmp_path: Path, ses
         with pytest.raises(ActionError, match="refuses it; its log says why"):
             await refusing
     assert file.read_bytes() == former
+
+
+async def test_taking_one_model_back_leaves_what_was_switched_of_another_meanwhile(tmp_path: Path) -> None:
+    """They share the file, and each model is decided by itself while a proxy still tries the other's."""
+    file = ActiveFile(tmp_path)
+    await file.apply(model(), BEFORE, BEFORE)
+    spam = msgspec.structs.replace(model(), name="spam")
+    undo = await file.apply(model(), BEFORE, AFTER)
+    await file.apply(spam, BEFORE, AFTER)
+    undo_again = await file.apply(model(), AFTER, BEFORE)
+    await undo_again()
+    await undo()
+    assert {name: active_file.entry(raw) for name, raw in (file.read() or {}).items()} == {
+        "fraud": BEFORE,
+        "spam": AFTER,
+    }
 
 
 async def test_a_proxy_that_cannot_be_asked_is_not_waited_for(tmp_path: Path, session: aiohttp.ClientSession) -> None:

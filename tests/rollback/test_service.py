@@ -294,6 +294,24 @@ async def test_a_life_that_ended_in_the_middle_of_a_switch_is_settled_at_the_nex
         assert ((await running.status())["latch"] is not None) is done
         assert (await running.decision(starts=starts))[0] == ("replayed" if done else "taken")
         assert running.audit()[-1 if done else 0]["what"] == ("alert" if done else "recovered")
+        assert not any(line["what"] == "settled" for line in running.audit())
+
+
+async def test_a_switch_under_way_is_nobody_elses(tmp_path: Path) -> None:
+    """Whoever looks while a proxy still takes it writes no other author into the audit log."""
+    shares = {"v1": 0, "v2": 1}
+
+    async def metrics(_: web.Request) -> web.Response:
+        told = [f'inference_traffic_ratio{{model="fraud",version="{name}"}} {at}' for name, at in shares.items()]
+        return web.Response(text="\n".join([*told, 'inference_traffic_ratio{model="fraud",version="v3"} 0', ""]))
+
+    async with served([web.get("/metrics", metrics)]) as url, rolling(tmp_path, proxies=[url]) as running:
+        switching = asyncio.create_task(running.post("/rollback"))
+        await until(lambda: running.active is not None, what="the new file")
+        assert (await running.status())["active"]["generation"] == 1
+        shares.update(v1=1, v2=0)
+        assert (await switching)[0] == 200
+        assert [line["what"] for line in running.audit()] == ["begins", "command"]
 
 
 async def test_other_models_entries_stay_as_they_were(tmp_path: Path) -> None:
