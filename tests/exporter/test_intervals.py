@@ -1,16 +1,14 @@
-"""Intervals of shares, exact tests of two models, and their quality against the truth."""
+"""Intervals of shares, and exact tests of two models."""
 
 import doctest
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.statistics import intervals, quality
+from exporter.statistics import intervals
 from exporter.statistics.intervals import mcnemar, sign_test, wilson_interval
-from exporter.statistics.quality import absolute_error, accuracy, brier_score
 
 TRIALS = st.integers(1, 10**6).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
 
@@ -42,13 +40,6 @@ def test_exact_tests_agree_with_scipy(first, second):
     assert mcnemar(first, second) == mcnemar(second, first) == sign_test(first, second)
 
 
-def test_quality_of_nothing_is_not_a_number():
-    """Nothing is known, so nothing is made up."""
-    for measure in (accuracy, absolute_error, brier_score):
-        assert math.isnan(measure([], []))
-
-
 def test_the_examples_in_the_docstrings_hold():
     """They are documentation too."""
     assert doctest.testmod(intervals).failed == 0
-    assert doctest.testmod(quality).failed == 0
