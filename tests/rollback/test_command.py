@@ -50,6 +50,7 @@ def configure(folder: Path, capsys: pytest.CaptureFixture[str], **rollback: Any)
     document = {
         "kafka": {"bootstrap_servers": "127.0.0.1:1"},
         "state_dir": "state",
+        "proxy": {"admin": "127.0.0.1:0"},  # or whatever runs at the usual port would be asked
         "rollback": {"listen": f"127.0.0.1:{port}", "exporters": [away], "prometheus": away, **rollback},
         "models": [
             {
