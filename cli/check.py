@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from configuration import load
-from configuration.ahead import slips
 from configuration.files import check_files, check_secrets
 from configuration.option import parser
 from configuration.sections import Kafka
+from configuration.slips import slips
 from privacy.keys import load as load_key
 from reference.profile import load_for
 

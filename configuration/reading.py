@@ -110,7 +110,7 @@ def _unit(kind: type, value: object) -> object:
         return parse_duration(value)
     if kind is Size:
         return parse_size(value)
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # msgspec's own word for a type that this hook does not know
 
 
 def _with_absolute_paths(configuration: Configuration, directory: Path) -> Configuration:

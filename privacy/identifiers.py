@@ -49,8 +49,3 @@ def _looks_like(value: Any) -> str | None:
         return "an IP address"
     found = _PATTERNS.finds(value)
     return None if found is None else _WORDS_FOR[found]
-
-
-def mostly_distinct(distinct: int, rows: int) -> bool:
-    """Whether nearly every row has a value of its own, and there are enough rows to say so."""
-    return rows >= 100 and distinct >= 0.9 * rows

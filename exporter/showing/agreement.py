@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evidence import document
+from evidence.document import ALL
 from exporter.statistics.intervals import sign_test, wilson_interval
 from exporter.windows.answers import NOTHING, NUMBER
-from exporter.windows.models import ALL, ModelState
+from exporter.windows.models import ModelState
 from exporter.windows.pairs import Held
 from reference.profile import Column, Numeric
 

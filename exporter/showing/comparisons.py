@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from evidence.document import ALL, LEVELS
 from exporter.showing.batched import spreads
 from exporter.statistics.batches import design_effect
 from exporter.statistics.divergence import js_divergence_by_column, psi_by_column
@@ -22,7 +23,7 @@ from exporter.statistics.significance import (
     pvalue_by_column,
     significant,
 )
-from exporter.windows.models import ALL, LEVELS, OTHER, Measured, ModelState
+from exporter.windows.models import OTHER, Measured, ModelState
 from exporter.windows.window import Layout, Window
 
 Against = Literal["reference", "shadow"]

@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 
+from evidence.document import LEVELS
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
 from exporter.showing.exposition import Family, Labels, Sample, label_texts, lines, numbers
 from exporter.showing.moved import bin_shares, top_bins, top_columns
-from exporter.windows.models import LEVELS, Measured, ModelState
+from exporter.windows.models import Measured, ModelState
 
 _HELP: Final = {
     "drift_psi": "Population stability index of the production window; 0.1 is a moderate shift, 0.2 a large one.",

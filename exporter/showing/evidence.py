@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from evidence import document
-from evidence.document import Evidence
+from evidence.document import LEVELS, Evidence
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Source, shown
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
@@ -15,7 +15,7 @@ from exporter.showing.moved import bin_shares, top_bins
 from exporter.showing.pair_families import pairs_of
 from exporter.showing.quality import ratios
 from exporter.showing.references import reference_of
-from exporter.windows.models import LEVELS, Measured, ModelState
+from exporter.windows.models import Measured, ModelState
 
 
 class Witness:

@@ -12,6 +12,7 @@ from configuration.model import Model
 from events.inference import ROLES, InferenceEvent, Role
 from events.labels import LabelsEvent
 from events.topics import TOPIC_OF_ROLE
+from evidence.document import ALL, LEVELS, Level
 from exporter.windows.duplicates import RecentIds, event_key
 from exporter.windows.early_warning import EarlyWarning
 from exporter.windows.pairs import Pairs
@@ -23,14 +24,8 @@ from exporter.windows.warmup import Recent, WarmUp, decoded, encoded
 from exporter.windows.window import Rows, Window
 from reference.profile import Column, Profile
 
-Level = Literal["moderate", "large", "severe"]
-LEVELS: Final[tuple[Level, ...]] = ("moderate", "large", "severe")
-"""In the order in which they rise."""
-
 Source = Literal["profile", "warmup"]
 
-ALL: Final = "_all"
-"""The tenant that stands for the whole model."""
 OTHER: Final = "_other"
 """The tenant that stands for all that the configuration does not name."""
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from events.inference import ROLES, Role
 from events.topics import LABELS, PRODUCTION, SHADOW, TOPIC_OF_ROLE
-from exporter.windows.models import ALL, ModelState
+from evidence.document import ALL
+from exporter.windows.models import ModelState
 from exporter.windows.window import Window
 
 HEADS: Final[dict[Role, str]] = {role: f"{ALL}|{role}" for role in ROLES}
