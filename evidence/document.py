@@ -146,6 +146,11 @@ class Pairs(_Part, frozen=True, kw_only=True):
     mismatched: int = 0
     """Pairs whose features differ: a fault of the pipeline. In the ring."""
 
+    @property
+    def whole(self) -> Disagreement | None:
+        """The disagreement of the whole model; None without a pair that can be judged."""
+        return next((each for each in self.disagreement if each.tenant == ALL), None)
+
 
 class Labelled(_Part, frozen=True, kw_only=True):
     """One model's quality over the labelled pairs; null where the kind of prediction has no such measure."""

@@ -6,12 +6,13 @@ list of values (named as the reference's features in their order, or `f0`, `f1` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from math import isfinite
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
+
+from reference.json_value import NOTHING, json_value
 
 Format = Literal["an object", "a list of objects", "instances that are objects", "instances that are lists"]
 
@@ -20,9 +21,6 @@ Row = dict[str, Any]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _decode_flat = msgspec.json.Decoder(dict[str, str | float | _Integer | bool | None]).decode
 """By far the most requests are one flat object; as such it is read, and checked value for value, in one go."""
-
-_decode = msgspec.json.Decoder().decode
-NOTHING: Final = object()
 
 
 class Rows(NamedTuple):
@@ -39,7 +37,7 @@ def rows_of(body: bytes, names: Sequence[str]) -> Rows | Literal["not_json", "sh
         return Rows([_decode_flat(body)], True, "an object")
     except (msgspec.DecodeError, RecursionError, ValueError):
         pass
-    request = json_of(body)
+    request = json_value(body)
     if request is NOTHING:
         return "not_json"
     if isinstance(request, dict) and isinstance(request.get("instances"), list):
@@ -53,20 +51,6 @@ def rows_of(body: bytes, names: Sequence[str]) -> Rows | Literal["not_json", "sh
     if isinstance(request, list) and request and all(isinstance(row, dict) for row in request):
         return Rows(request, False, "a list of objects")
     return "shape"
-
-
-def json_of(body: bytes) -> Any:
-    """The body's value, or NOTHING. Python's models and clients also write NaN and Infinity."""
-    try:
-        return _decode(body)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        pass
-    try:
-        value = json.loads(body)
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair stands in no event
-    except (ValueError, RecursionError):
-        return NOTHING
-    return value
 
 
 def usable(value: Any) -> bool:

@@ -105,7 +105,7 @@ def _disagreement(asked: Asked, evidence: Evidence) -> Iterator[Obstacle]:
     """Where the labels show that the shadow is the better one, it is right to disagree."""
     limit = asked.settings.promotion.disagreement
     pairs = evidence.pairs
-    whole = None if pairs is None else next((one for one in pairs.disagreement if one.tenant == "_all"), None)
+    whole = None if pairs is None else pairs.whole
     if whole is None:
         yield Obstacle("disagreement", "the disagreement with production is unknown", None, limit)
     elif whole.upper > limit and not _better(evidence.labels):

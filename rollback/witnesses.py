@@ -59,7 +59,7 @@ def disagreement(asked: Witnesses) -> Testimony:
     if (unknown := unusable(asked.facts, asked.settings.evidence, asked.now)) is not None or evidence is None:
         return _unknown(name, *(unknown or ("exporter_away", asked.facts.evidence_why)))
     pairs = evidence.pairs
-    whole = None if pairs is None else next((one for one in pairs.disagreement if one.tenant == "_all"), None)
+    whole = None if pairs is None else pairs.whole
     if pairs is None or whole is None:
         return _unknown(name, "value_missing", "there are no pairs")
     if pairs.production_version not in {None, *asked.standing.entry.asked}:

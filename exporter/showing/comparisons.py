@@ -6,13 +6,13 @@ What was worked out of a window is kept until the window changes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evidence.document import ALL, LEVELS
+from evidence.document import ALL, LEVELS, Against
 from exporter.showing.batched import spreads
 from exporter.statistics.batches import design_effect
 from exporter.statistics.divergence import js_divergence_by_column, psi_by_column
@@ -26,7 +26,6 @@ from exporter.statistics.significance import (
 from exporter.windows.models import OTHER, Measured, ModelState
 from exporter.windows.window import Layout, Window
 
-Against = Literal["reference", "shadow"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from events.inference import Instance, Prediction
 from proxy.frames import Captured
-from proxy.instances import NOTHING, Format, Row, json_of, rows_of, usable
+from proxy.instances import Format, Row, rows_of, usable
+from reference.json_value import NOTHING, json_value
 
 Unextracted = Literal["truncated", "encoded", "not_json", "shape", "prediction_count", "no_prediction"]
 
@@ -40,7 +41,7 @@ def extract(captured: Captured, names: Sequence[str]) -> Extracted:
     if captured.answer is None or captured.outcome != "ok":
         return extracted
     extracted.missing = (
-        "truncated" if captured.answer_truncated else _add_predictions(instances, json_of(captured.answer))
+        "truncated" if captured.answer_truncated else _add_predictions(instances, json_value(captured.answer))
     )
     return extracted
 

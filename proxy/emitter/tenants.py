@@ -6,7 +6,7 @@ from typing import Any
 
 from configuration import Tenant
 from proxy.frames import Captured
-from proxy.instances import NOTHING, json_of
+from reference.json_value import NOTHING, json_value
 
 OTHER: str = "_other"
 
@@ -23,7 +23,7 @@ class BodyTenant:
         """Whose exchange it is."""
         if captured.encoded or captured.request_truncated:
             return None
-        found: Any = json_of(captured.request)
+        found: Any = json_value(captured.request)
         for name in self._path if found is not NOTHING else ():
             found = found.get(name) if isinstance(found, dict) else None
         if not isinstance(found, str) or not found:
