@@ -9,15 +9,13 @@ from typing import Any, Final
 import msgspec
 
 from active.file import Mode
-from configuration import Model, Rollback
-from rollback.audit import Audit
-from rollback.counters import RollbackMetrics
-from rollback.desk import Asks, Desk
-from rollback.journal import Journal, plain
-from rollback.notices import Notice, Notices
+from configuration import Model
+from rollback.journal import plain
+from rollback.notices import Notice
+from rollback.office import Office
 from rollback.promotion import Asked, Obstacle, impossible, obstacles
 from rollback.standing import Standing
-from rollback.switch import Switch, SwitchFailedError
+from rollback.switch import SwitchFailedError
 
 MAX_BYTES: Final = 64 * 1024
 
@@ -52,29 +50,10 @@ _Ask = Callable[[Model, Order], Awaitable[Outcome]]
 
 
 class Commands:
-    """Each takes the model's lock, so that it never crosses an alert."""
+    """Each takes the model's lock (`Office.locks`)."""
 
-    def __init__(
-        self,
-        settings: Rollback,
-        journal: Journal,
-        switch: Switch,
-        asking: Asks,
-        audit: Audit,
-        notices: Notices,
-        metrics: RollbackMetrics,
-        desk: Desk,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._journal = journal
-        self._switch = switch
-        self._asking = asking
-        self._audit = audit
-        self._notices = notices
-        self._metrics = metrics
-        self._desk = desk
-        self._clock = clock
+    def __init__(self, office: Office) -> None:
+        self._office = office
         self.by_name: Mapping[str, _Ask] = {
             "rollback": self._rollback,
             "restore": self._restore,
@@ -88,9 +67,9 @@ class Commands:
         """The status and the body of the answer."""
         model = self._model(order)
         if model is None:
-            known = ", ".join(self._switch.models)
+            known = ", ".join(self._office.switch.models)
             return self._answer(name, order, Outcome("refused", "unknown_model", f"model must be one of {known}"))
-        async with self._desk.locks[model.name]:
+        async with self._office.locks[model.name]:
             try:
                 outcome = await self.by_name[name](model, order)
             except SwitchFailedError as error:
@@ -99,18 +78,18 @@ class Commands:
 
     def status(self) -> dict[str, Any]:
         """Everything that a person asks before deciding."""
-        settings = self._settings
+        settings = self._office.settings
         return {
             "dry_run": settings.dry_run,
             "on_feature_drift": settings.on_feature_drift,
             "actions": list(settings.actions),
-            "irreversible": self._switch.steps.irreversible,
-            "models": {name: self._status_of(model) for name, model in self._switch.models.items()},
+            "irreversible": self._office.switch.steps.irreversible,
+            "models": {name: self._status_of(model) for name, model in self._office.switch.models.items()},
         }
 
     def _status_of(self, model: Model) -> dict[str, Any]:
-        standing, memory = self._switch.standing(model.name), self._journal.of[model.name]
-        since = None if memory.switched_at is None else self._clock() - memory.switched_at
+        standing, memory = self._office.switch.standing(model.name), self._office.journal.of[model.name]
+        since = None if memory.switched_at is None else self._office.clock() - memory.switched_at
         return {
             "active": msgspec.to_builtins(standing.entry),
             "by_configuration": standing.by_configuration,
@@ -119,17 +98,17 @@ class Commands:
             "shadow": model.shadow,
             "stable": model.stable,
             **plain(memory),
-            "cool_down_seconds": 0.0 if since is None else max(0.0, float(self._settings.cool_down) - since),
+            "cool_down_seconds": 0.0 if since is None else max(0.0, float(self._office.settings.cool_down) - since),
         }
 
     def _model(self, order: Order) -> Model | None:
-        models = self._switch.models
+        models = self._office.switch.models
         if not order.model and len(models) == 1:
             return next(iter(models.values()))
         return models.get(order.model)
 
     def _answer(self, name: str, order: Order, outcome: Outcome) -> tuple[int, dict[str, Any]]:
-        memory = self._journal.of.get(order.model)
+        memory = self._office.journal.of.get(order.model)
         line = {
             "what": "command",
             "command": name,
@@ -144,31 +123,33 @@ class Commands:
             "reasons": [one.told() for one in outcome.obstacles],
             "overridden": [one.told() for one in outcome.overridden],
         }
-        self._metrics.decided(order.model, outcome.word, "command" if outcome.word == "taken" else outcome.reason)
+        self._office.metrics.decided(
+            order.model, outcome.word, "command" if outcome.word == "taken" else outcome.reason
+        )
         try:
-            self._audit.write([line])
+            self._office.audit.write([line])
         except OSError as error:
             line["text"] = f"{outcome.text}; but the audit log cannot be written: {error.strerror}"
             return 503, {key: value for key, value in line.items() if key != "what"}
         if memory is not None:
             text = f"{name}: {outcome.text}" + (f" ({order.reason})" if order.reason else "")
-            notice = Notice(order.model, outcome.word, outcome.reason, text, str(line["by"]), self._clock())
-            self._notices.tell(notice)
+            notice = Notice(order.model, outcome.word, outcome.reason, text, str(line["by"]), self._office.clock())
+            self._office.notices.tell(notice)
         return outcome.status, {key: value for key, value in line.items() if key != "what"}
 
     async def _move(
         self, model: Model, standing: Standing, order: Order, to: Mapping[str, float], mode: Mode, why: str
     ) -> None:
         reason = f"{why}: {order.reason}" if order.reason else why
-        entry = self._switch.entry(model, to, mode, reason, order.by or "somebody")
-        await self._switch.to(entry, model, standing, latches=why == "rollback")
+        entry = self._office.switch.entry(model, to, mode, reason, order.by or "somebody")
+        await self._office.switch.to(entry, model, standing, latches=why == "rollback")
 
     def _latched(self, model: Model) -> str:
-        latch = self._journal.of[model.name].latch
+        latch = self._office.journal.of[model.name].latch
         return "" if latch is None else "; latched: alerts move nothing until `shadowdrift rollback arm`"
 
     async def _rollback(self, model: Model, order: Order) -> Outcome:
-        standing, to = self._switch.standing(model.name), order.version or model.stable
+        standing, to = self._office.switch.standing(model.name), order.version or model.stable
         if not standing.mendable:
             return Outcome("refused", "active_file", standing.unreadable)
         if to is None:
@@ -181,7 +162,7 @@ class Commands:
         return Outcome("taken", "rollback", f"{to} serves{self._latched(model)}")
 
     async def _restore(self, model: Model, order: Order) -> Outcome:
-        standing = self._switch.standing(model.name)
+        standing = self._office.switch.standing(model.name)
         if not standing.mendable:
             return Outcome("refused", "active_file", standing.unreadable)
         if standing.entry.asked == {model.production} and not standing.unreadable:
@@ -190,7 +171,7 @@ class Commands:
         return Outcome("taken", "restore", f"{model.production} serves{self._latched(model)}")
 
     async def _pause(self, model: Model, order: Order) -> Outcome:
-        standing = self._switch.standing(model.name)
+        standing = self._office.switch.standing(model.name)
         if standing.unreadable:
             return Outcome("refused", "active_file", standing.unreadable)
         if standing.entry.mode == "paused":
@@ -201,16 +182,16 @@ class Commands:
 
     async def _promote(self, model: Model, order: Order) -> Outcome:
         version = order.version or model.shadow
-        stands = impossible(model, version, self._switch.standing(model.name))
+        stands = impossible(model, version, self._office.switch.standing(model.name))
         if stands is not None or version is None:
             found = (stands,) if stands is not None else ()
             return Outcome("refused", stands.rule if stands else "no_shadow", stands.text if stands else "", found)
         if order.force and not order.reason.strip():
             stands = Obstacle("no_reason", "force needs a reason")
             return Outcome("refused", "no_reason", stands.text, (stands,))
-        facts = await self._asking.facts(model.name, self._clock())
-        standing = self._switch.standing(model.name)
-        against = obstacles(Asked(model, version, standing, facts, self._settings, self._clock()))
+        facts = await self._office.asking.facts(model.name, self._office.clock())
+        standing = self._office.switch.standing(model.name)
+        against = obstacles(Asked(model, version, standing, facts, self._office.settings, self._office.clock()))
         if against and not order.force:
             text = f"the evidence does not carry {version}: " + "; ".join(one.text for one in against)
             return Outcome("refused", "evidence", text, tuple(against))
@@ -221,19 +202,19 @@ class Commands:
         return Outcome("taken", "promote", text, overridden=tuple(against))
 
     async def _arm(self, model: Model, order: Order) -> Outcome:
-        memory = self._journal.of[model.name]
+        memory = self._office.journal.of[model.name]
         memory.armed, memory.latch = True, None
         self._keep()
-        dry = "; dry_run is on, so nothing moves" if self._settings.dry_run else ""
+        dry = "; dry_run is on, so nothing moves" if self._office.settings.dry_run else ""
         return Outcome("taken", "arm", f"alerts may act{dry}")
 
     async def _disarm(self, model: Model, order: Order) -> Outcome:
-        self._journal.of[model.name].armed = False
+        self._office.journal.of[model.name].armed = False
         self._keep()
         return Outcome("taken", "disarm", "alerts move nothing until `shadowdrift rollback arm`")
 
     def _keep(self) -> None:
         try:
-            self._journal.write()
+            self._office.journal.write()
         except OSError as error:
             raise SwitchFailedError(f"the journal cannot be written: {error.strerror}") from None

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from configuration import Model, Rollback
+from configuration import Model
 from configuration.shown import cut
-from rollback.audit import Audit
-from rollback.counters import RollbackMetrics
 from rollback.decision import NOT_ASKED, UNKNOWN_MODEL, WORDS, Decision, asks, key_of, with_facts, without_asking
 from rollback.facts import Facts
-from rollback.journal import Journal, Last
-from rollback.notices import Notice, Notices
-from rollback.switch import Switch, SwitchFailedError
+from rollback.journal import Last
+from rollback.notices import Notice
+from rollback.office import Office
+from rollback.switch import SwitchFailedError
 from rollback.webhook import Alert, Delivery
 
 ALERTMANAGER: Final = "alertmanager"
@@ -23,38 +21,11 @@ _SILENT: Final = {"not_asked", "resolved", "replayed"}
 """Reasons that nobody needs to be told of."""
 
 
-class Asks(Protocol):
-    """Who is asked for evidence."""
-
-    async def facts(self, model: str, now: float) -> Facts:
-        """What is known of a model."""
-        ...
-
-
 class Desk:
     """Alerts of one model are decided one after the other, so that two of them never move traffic twice."""
 
-    def __init__(
-        self,
-        settings: Rollback,
-        journal: Journal,
-        switch: Switch,
-        asking: Asks,
-        audit: Audit,
-        notices: Notices,
-        metrics: RollbackMetrics,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._journal = journal
-        self._switch = switch
-        self._asking = asking
-        self._audit = audit
-        self._notices = notices
-        self._metrics = metrics
-        self._clock = clock
-        self.locks: Mapping[str, asyncio.Lock] = {name: asyncio.Lock() for name in switch.models}
-        """One for each model; people's commands take it too."""
+    def __init__(self, office: Office) -> None:
+        self._office = office
 
     async def deliver(self, delivery: Delivery) -> tuple[int, dict[str, Any]]:
         """The status and the body of the answer: 200 for what was decided, 503 where sending again helps."""
@@ -63,51 +34,51 @@ class Desk:
         lines = [self._line(delivery, alert, decision) for alert, decision in decided]
         status = 503 if any(decision.word == "failed" for _, decision in decided) else 200
         try:
-            self._audit.write(lines)
+            self._office.audit.write(lines)
         except OSError as error:
             return 503, {"decision": "failed", "reason": "audit", "text": f"the audit log: {error.strerror}"}
         for alert, decision in decided:
-            self._metrics.decided(alert.model, decision.word, decision.reason)
+            self._office.metrics.decided(alert.model, decision.word, decision.reason)
             self._tell(alert, decision)
         weightiest = min((decision for _, decision in decided), key=lambda one: WORDS.index(one.word))
         answer = {"decision": weightiest.word, "reason": weightiest.reason, "text": weightiest.text}
         return status, {**answer, "decisions": [_short(line) for line in lines]}
 
     async def _decided(self, alert: Alert, facts: dict[str, Facts]) -> Decision:
-        model = self._switch.models.get(alert.model)
+        model = self._office.switch.models.get(alert.model)
         if model is None:
             return UNKNOWN_MODEL if asks(alert) else NOT_ASKED
-        async with self.locks[model.name]:
+        async with self._office.locks[model.name]:
             decision = self._first(alert, model)
             if decision is not None:
                 return decision
             if model.name not in facts:
-                facts[model.name] = await self._asking.facts(model.name, self._clock())
+                facts[model.name] = await self._office.asking.facts(model.name, self._office.clock())
             # Whoever serves may have changed meanwhile: all of it once more, and from here on nothing is awaited.
             return self._first(alert, model) or await self._second(alert, model, facts[model.name])
 
     def _first(self, alert: Alert, model: Model) -> Decision | None:
-        standing, memory = self._switch.standing(model.name), self._journal.of[model.name]
-        return without_asking(alert, model, standing, memory, self._settings, self._clock())
+        standing, memory = self._office.switch.standing(model.name), self._office.journal.of[model.name]
+        return without_asking(alert, model, standing, memory, self._office.settings, self._office.clock())
 
     async def _second(self, alert: Alert, model: Model, facts: Facts) -> Decision:
-        standing = self._switch.standing(model.name)
-        decision = with_facts(alert, model, standing, facts, self._settings, self._clock())
-        memory = self._journal.of[model.name]
+        standing = self._office.switch.standing(model.name)
+        decision = with_facts(alert, model, standing, facts, self._office.settings, self._office.clock())
+        memory = self._office.journal.of[model.name]
         if decision.word == "dry_run":
             memory.remember(key_of(alert), memory.generation, dry_run=True)
         if decision.word != "taken":
             return decision
         assert model.stable is not None
-        after = self._switch.entry(model, {model.stable: 1.0}, "serve", f"rollback: {alert.name}", ALERTMANAGER)
+        after = self._office.switch.entry(model, {model.stable: 1.0}, "serve", f"rollback: {alert.name}", ALERTMANAGER)
         try:
-            await self._switch.to(after, model, standing, latches=True, key=key_of(alert))
+            await self._office.switch.to(after, model, standing, latches=True, key=key_of(alert))
         except SwitchFailedError as error:
             return Decision("failed", "action", f"{decision.text}; but {error}", decision.findings)
         return decision
 
     def _line(self, delivery: Delivery, alert: Alert, decision: Decision) -> dict[str, Any]:
-        memory = self._journal.of.get(alert.model)
+        memory = self._office.journal.of.get(alert.model)
         return {
             "what": "alert",
             "model": alert.model,
@@ -124,16 +95,16 @@ class Desk:
         }
 
     def _tell(self, alert: Alert, decision: Decision) -> None:
-        memory = self._journal.of.get(alert.model)
+        memory = self._office.journal.of.get(alert.model)
         if memory is None or decision.reason in _SILENT:
             return
-        now = self._clock()
+        now = self._office.clock()
         at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         memory.last = Last(at, cut(alert.name), decision.word, decision.reason, decision.text)
         text = f"{alert.name}: {decision.text}"
         notice = Notice(alert.model, decision.word, decision.reason, text, ALERTMANAGER, now)
         # The same answer to the same alert, sent again and again, is told once.
-        self._notices.tell(
+        self._office.notices.tell(
             notice, once_for=(alert.model, alert.name, decision.word, decision.reason, memory.generation)
         )
 

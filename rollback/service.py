@@ -29,6 +29,7 @@ from rollback.desk import Desk
 from rollback.endpoints import Endpoints
 from rollback.journal import Journal
 from rollback.notices import Notices
+from rollback.office import Office
 from rollback.secret_file import token_of
 from rollback.switch import Switch
 from rollback.webhook import MAX_BYTES as MAX_WEBHOOK_BYTES
@@ -54,9 +55,8 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         switch = Switch(configuration, journal, steps, active_file, audit, time.time)
         notices = Notices(settings, session, metrics.noticed)
         asking = Asking(configuration, session)
-        desk = Desk(settings, journal, switch, asking, audit, notices, metrics, time.time)
-        commands = Commands(settings, journal, switch, asking, audit, notices, metrics, desk, time.time)
-        endpoints = Endpoints(desk, commands, audit, metrics)
+        office = Office(settings, journal, switch, asking, audit, notices, metrics, time.time)
+        endpoints = Endpoints(Desk(office), Commands(office), audit, metrics)
         switch.recover()
         server = AdminServer(
             metrics.text, lambda: None, token_file=settings.token_file, open_without_token=settings.open,
