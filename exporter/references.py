@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from configuration.sections import Configuration
 from exporter.reading.intake import Intake
 from exporter.windows.models import Measured, measured_models
-from reference.watch import LOOK_SECONDS, Found, Watched
+from reference.watch import Found, follow, watched_of
 
 _log = logging.getLogger("shadowdrift.exporter")
 
@@ -21,11 +20,7 @@ class References:
     def __init__(self, configuration: Configuration) -> None:
         """Load them. Raises `Refusal` for one that cannot be used."""
         self._models = configuration.models
-        self._watched: Final[Mapping[str, Watched]] = {
-            model.name: Watched(model, index)
-            for index, model in enumerate(configuration.models)
-            if model.reference is not None
-        }
+        self._watched: Final = watched_of(configuration.models)
 
     def measured(self) -> tuple[Measured, ...]:
         """The models of the configuration with the profiles in force."""
@@ -34,13 +29,7 @@ class References:
 
     async def run(self, intake: Intake) -> None:
         """Look at the files until cancelled."""
-        while self._watched:
-            await asyncio.sleep(LOOK_SECONDS)
-            for name, watched in self._watched.items():
-                found = await asyncio.to_thread(watched.look)
-                if found is not None:
-                    _take(intake, name, found)
-        await asyncio.Event().wait()
+        await follow(self._watched, partial(_take, intake))
 
 
 def _take(intake: Intake, name: str, found: Found) -> None:

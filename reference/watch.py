@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -67,6 +69,21 @@ class Watched:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
+
+
+def watched_of(models: Sequence[Model]) -> dict[str, Watched]:
+    """By model the file of each that names one. Raises `Refusal` for one that cannot be used."""
+    return {model.name: Watched(model, index) for index, model in enumerate(models) if model.reference is not None}
+
+
+async def follow(watched: Mapping[str, Watched], take: Callable[[str, Found], None]) -> None:
+    """Look at the files until cancelled, and hand over what has changed, with its model's name."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for name, file in watched.items():
+            found = await asyncio.to_thread(file.look)
+            if found is not None:
+                take(name, found)
 
 
 def _same(one: Profile, other: Profile) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from configuration import Configuration
 from proxy.counters import Counters
 from proxy.emitter.intake import Intake
 from reference.profile import Profile
-from reference.watch import LOOK_SECONDS, Found, Watched
+from reference.watch import Found, follow, watched_of
 
 _log = logging.getLogger("shadowdrift.emitter")
 
@@ -20,11 +20,7 @@ class References:
 
     def __init__(self, configuration: Configuration, counters: Counters) -> None:
         """Load them. Raises `Refusal` for one that cannot be used."""
-        self._watched: Final = {
-            model.name: Watched(model, index)
-            for index, model in enumerate(configuration.models)
-            if model.reference is not None
-        }
+        self._watched: Final = watched_of(configuration.models)
         self._counters = counters
 
     def profiles(self) -> dict[str, Profile]:
@@ -33,12 +29,7 @@ class References:
 
     async def run(self, intake: Intake) -> None:
         """Look at the files until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            for name, watched in self._watched.items():
-                found = await asyncio.to_thread(watched.look)
-                if found is not None:
-                    self._take(intake, name, found)
+        await follow(self._watched, partial(self._take, intake))
 
     def _take(self, intake: Intake, name: str, found: Found) -> None:
         counters = self._counters
