@@ -110,7 +110,7 @@ test-long: venv ## the loop from drift to the stable model with the shipped timi
 	@$(PY) -m tests.support.real_parts
 	SHADOWDRIFT_LONG=1 $(PY) -m pytest tests/e2e/test_shipped_timings.py $(TEST_ARGS)
 
-bench-chain: venv ## from the first drifted request to the stable model and to Slack, stage by stage (half an hour)
+bench-chain: venv ## from the first drifted request to the stable model and to Slack, stage by stage (some 35 minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.chain $(BENCH_ARGS)
 

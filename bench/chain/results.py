@@ -22,6 +22,10 @@ last time.
 """
 
 
+SWITCH_SECONDS: Final = 1.0
+"""By the active file."""
+
+
 class Traffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the clients did; `reached` in requests a second, from before the drift to the end."""
 
@@ -93,6 +97,9 @@ def musts(run: Run) -> Iterator[Must]:
     limit = longest(run.rate)
     if run.kind == "severe" and limit is not None and run.in_all is not None:
         yield Must(f"the stable model answers within {limit:g} s", f"{run.in_all:.1f} s", run.in_all <= limit)
+    if run.kind == "severe":
+        switch = run.seconds["switch"]
+        yield Must(f"the switch takes at most {SWITCH_SECONDS:g} s", f"{switch:.2f} s", switch <= SWITCH_SECONDS)
     told = told_within(run)
     if told is not None:
         found = "never" if run.slack is None else f"{run.slack.seconds:.1f} s"
