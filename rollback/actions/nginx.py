@@ -86,8 +86,8 @@ class NginxUpstream:
 
     async def _run(self, words: tuple[str, ...]) -> None:
         """One of nginx's own commands; what it says is told when it fails."""
-        # In a thread, so that its standard error is a pipe: uvloop would give it a socket, and nginx opens its error log,
-        # /dev/stderr, by that name, which no socket allows.
+        # In a thread, so that its standard error is a pipe: uvloop would give it a socket, and nginx opens its error
+        # log, /dev/stderr, by that name, which no socket allows.
         within = float(self._settings.timeout)
         try:
             done = await asyncio.to_thread(
