@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from configuration import Configuration
 from configuration.units import parse_address
 from evidence import document
 from evidence.document import Evidence
+from rollback.away import why
 from rollback.facts import Facts, RoleVersion, Traffic
 from rollback.secret_file import token_of
 
@@ -110,7 +110,7 @@ class Asking:
         except TimeoutError:
             raise AwayError(f"no answer in {WITHIN_SECONDS:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise AwayError(f"cannot be asked: {_why(error)}") from None
+            raise AwayError(f"cannot be asked: {why(error)}") from None
 
 
 def traffic_of(requests: list[dict[str, Any]], latency: list[dict[str, Any]]) -> dict[RoleVersion, Traffic]:
@@ -139,12 +139,3 @@ def escaped(value: str) -> str:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _why(error: Exception) -> str:
-    """Without the address, which aiohttp repeats where it cannot connect; of TLS its own words say more."""
-    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        cause = error.os_error
-        known = cause.errno is not None and cause.errno > 0
-        return (os.strerror(cause.errno or 0) if known else cause.strerror or str(cause)).lower()
-    return str(error)

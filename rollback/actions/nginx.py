@@ -18,6 +18,7 @@ from configuration import Model
 from configuration.rollback import MODEL, Nginx
 from lifecycle.refusal import Refusal
 from rollback.actions.action import ActionError, Undo
+from rollback.away import why
 from rollback.journal import replace_whole
 
 UPSTREAM: Final = "active-upstream.conf"
@@ -135,8 +136,10 @@ class NginxUpstream:
                 if answer.status != 200:
                     return f"status {answer.status}"
                 return json.loads(await answer.text())["generation"]
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError, TypeError) as error:
-            return str(error)[:200]
+        except (aiohttp.ClientError, OSError) as error:  # a deadline is an OSError
+            return why(error)
+        except (ValueError, LookupError, TypeError):
+            return "no generation"
 
 
 def upstream(model: Model, entry: Entry, role: str) -> str:

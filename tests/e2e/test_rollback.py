@@ -6,7 +6,6 @@ Our parts as `shadowdrift up` runs them, a real Prometheus, a real Alertmanager;
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -88,8 +87,8 @@ class Loop:
     def only(self, version: str, seconds: float) -> bool:
         """Whether this version alone has answered for so long."""
         other = "v1" if version == "v2" else "v2"
-        now, answers = time.monotonic(), self.run.served
-        return bool(answers[version]) and (not answers[other] or now - answers[other][-1] > seconds)
+        asked, last = self.run.asked(version), self.run.asked(other)["last"]
+        return asked["last"] is not None and (last is None or asked["last"] - last > seconds)
 
 
 @pytest.fixture
@@ -158,7 +157,7 @@ def test_drift_and_latency_move_traffic_to_the_stable_model_and_nothing_else_doe
     assert loop.order("restore")["decision"] == "taken"
     assert loop.order("arm")["decision"] == "taken"
     until_sync(lambda: loop.only("v2", 1.0), 20, "production answers again")
-    run.delay["v2"] = 0.53
+    run.slow("v2", 0.53)
     until_sync(lambda: loop.only("v1", 1.0), 60, "the stable model alone answers")
     taken = loop.taken()
     assert taken is not None

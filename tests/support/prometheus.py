@@ -48,15 +48,18 @@ def adapted(
     *,
     alertmanager: str | None = None,
     speed: float = 1.0,
-    interval: str = "1s",
+    interval: str | None = "1s",
 ) -> Path:
     """Our own configuration with other addresses (host:port by job), an interval of a second, and a token file.
+
+    None leaves the intervals as they are.
 
     Jobs without a target are left out, a target whose job we have not is scraped all the same. The alerts wait `speed`
     times less than they do.
     """
     document = yaml.safe_load(CONFIGURATION.read_text())
-    document["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
+    if interval is not None:
+        document["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
     token = folder / "token"
     token.write_text("a token of the test")
     jobs = {job["job_name"]: job for job in document["scrape_configs"]}
@@ -98,7 +101,10 @@ class Prometheus:
         self.url = self._daemon.url()
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The samples of an instant query: `metric` and `value`. AssertionError when Prometheus refuses it."""
+        """The samples of an instant query: `metric` and `value`, or `values` where the expression asks for a range.
+
+        AssertionError when Prometheus refuses it.
+        """
         answer = self._get("query", query=expression)
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]
