@@ -106,9 +106,9 @@ kill-exporter: venv ## a hundred kills of exporters on a real Kafka, every gauge
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.kills $(BENCH_ARGS)
 
-test-long: venv ## the loop from drift to the stable model with the shipped timings (five minutes)
+test-long: venv ## from drift to the stable model with the shipped timings, and the demo's closed loop (ten minutes)
 	@$(PY) -m tests.support.real_parts
-	SHADOWDRIFT_LONG=1 $(PY) -m pytest tests/e2e/test_shipped_timings.py $(TEST_ARGS)
+	SHADOWDRIFT_LONG=1 $(PY) -m pytest tests/e2e/test_shipped_timings.py tests/e2e/test_closed_loop.py $(TEST_ARGS)
 
 bench-chain: venv ## from the first drifted request to the stable model, stage by stage, at 10 and 100 requests/s (ten minutes)
 	@$(PY) -m tests.support.real_parts
