@@ -19,7 +19,8 @@ from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
 from exporter.reading.replay import Replay
 from exporter.windows.labelled import RESULTS
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 from reference.profile import Profile
 
 _CLOCK_EVERY: Final = 16

@@ -35,7 +35,8 @@ from events.topics import LABELS, PRODUCTION, SHADOW, TOPIC_OF_ROLE, create
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
 from exporter.showing.exposition import exposition
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from reference.columns import column_of
 from reference.profile import Binning, Profile, load_for
 from tests.support.kafka import free_ports
