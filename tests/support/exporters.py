@@ -213,6 +213,15 @@ class Fleet:
             )
         await self._producer.flush()
 
+    async def poison(self, value: bytes) -> tuple[int, int]:
+        """Send a message that is no event to production's topic; its partition and offset."""
+        sent = await self._producer.send_and_wait(PRODUCTION, value, b"fraud", self._chance.randrange(PARTITIONS))
+        return sent.partition, sent.offset
+
+    async def text(self, process: Process) -> str:
+        """What an exporter shows; empty of one that does not answer."""
+        return await self._text(process) or ""
+
     @contextlib.asynccontextmanager
     async def fed_and_scraped(self, events_a_second: int = 300) -> AsyncIterator[None]:
         """Feed and scrape all the while."""
