@@ -58,7 +58,7 @@ async def serve(
     outbox = Outbox(brokers, intake.counters.unkept)
     store = StateStore(brokers, intake.counters)
     seat = Seat(brokers.bootstrap_servers)
-    consumer = Consumer(brokers, intake, store, seat.name)
+    consumer = Consumer(brokers, intake, store, outbox, seat.name)
     comparer = Comparer()
     collector = Collector(intake, consumer, time.monotonic, time.time, comparer)
     evidence = EvidenceEndpoint(Witness(intake, consumer, comparer, time.time))

@@ -8,7 +8,7 @@ from typing import Final
 
 from configuration.sections import Configuration
 from exporter.reading.intake import Intake
-from exporter.windows.models import Measured, measured_models
+from exporter.windows.measured import Measured, measured_models
 from lifecycle.refusal import Refusal
 from reference.watch import Found, follow, watched_of
 
