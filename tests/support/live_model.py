@@ -17,6 +17,7 @@ import uvloop
 from tests.support.told import hear
 
 LOOKS_AT = ("amount", "country")
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 _OF_COUNTRY = {"DE": 0.4, "FR": 0.5, "IT": 0.6}
 
 
@@ -76,7 +77,8 @@ class _Connection(asyncio.Protocol):
         self._body += data
 
     def on_message_complete(self) -> None:
-        made = self._model.answer(self._body, self._clone)
+        # nginx asks the model, too, for what it does not know itself yet: who is active, before the first switch.
+        made = self._model.answer(self._body, self._clone) if self._body else _NOT_FOUND
         if self._model.delay:
             asyncio.get_running_loop().call_later(self._model.delay, self._write, made)
         else:

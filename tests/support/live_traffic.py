@@ -3,7 +3,7 @@
 `python -m tests.support.live_traffic URL --rate 100`. It is told `{"rate": 10}`, `{"shift": 15}` (the feature `amount`
 moves by so much, and the answer tells when the `first` such request was sent, in `time.time()`, and how many `before`
 it), or `{"stop": true}` (send no more, and wait for the answers that are due). It answers with what became of the
-requests so far, and when.
+requests so far, and when; to `{"quantile": 0.95, "last": 500}` with so many answers' `latency`, in seconds.
 """
 
 import argparse
@@ -50,6 +50,8 @@ class Live:
             while self.traffic.switched is None:  # noqa: ASYNC110 - its moment announces nothing
                 await asyncio.sleep(0.002)
             moved = {"first": self.traffic.switched.wall, "before": self.traffic.switched.sent_before}
+        if "quantile" in what:
+            return {"latency": self.traffic.latency(what["quantile"], last=what["last"])[0]}
         if "stop" in what:
             await self.traffic.stop()
         counts = self.traffic.counts

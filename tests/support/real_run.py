@@ -38,16 +38,21 @@ class RealRun:
         kafka: str | None = None,
         looks_at: str = "amount",
         bias: float = 0.02,
+        listen: str = "127.0.0.1:0",
+        front: str | None = None,
     ) -> None:
         """`model` holds further settings of the model, `rollback` that section; `kafka` is a broker's host:port.
 
-        Both models look at one feature, `amount` or `country`; the shadow's answers are off by `bias`.
+        Both models look at one feature, `amount` or `country`; the shadow's answers are off by `bias`. Requests go to
+        `front`, an nginx before the proxy, where there is one; it has to know where the proxy will `listen`.
         """
         self._rate = rate
         self._settings = (model or {}, rollback)
         self._kafka = kafka
         self._looks_at = looks_at
         self._bias = {"v2": 0.0, "v1": bias}
+        self._listen = listen
+        self._front = front
         self._models: dict[str, Told] = {}
         self._traffic: Told
         self._shift = 0.0
@@ -74,7 +79,7 @@ class RealRun:
             found = until_sync(lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})")
             assert found is not None
             proxy, self.proxy_admin, self.exporter = found
-            url = f"{proxy}/predict"
+            url = f"{self._front or proxy}/predict"
             self._traffic = self._told("tests.support.live_traffic", url, "--rate", str(self._rate))
             self._traffic.announced()
         except BaseException:
@@ -125,6 +130,10 @@ class RealRun:
         """Requests of the traffic's that got no 2xx."""
         return int(self.counts()["failed"])
 
+    def latency(self, quantile: float, last: int) -> float:
+        """Seconds that clients waited, at a quantile (0 to 1) of so many answers."""
+        return float(self._traffic.ask(quantile=quantile, last=last)["latency"])
+
     def asked(self, version: str) -> dict[str, Any]:
         """Of a version: `count` of its requests, clones left out, and `first` and `last`, `time.time()` or None."""
         return self._models[version].ask()
@@ -146,7 +155,7 @@ class RealRun:
         document = {
             "kafka": "embedded" if self._kafka is None else {"bootstrap_servers": self._kafka},
             "state_dir": str(self._folder / "state"),
-            "proxy": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "workers": 1},
+            "proxy": {"listen": self._listen, "admin": "127.0.0.1:0", "workers": 1},
             "exporter": {"listen": "127.0.0.1:0"},
             "models": [
                 {
