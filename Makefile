@@ -111,10 +111,11 @@ kill-exporter: venv ## a hundred kills of exporters on a real Kafka, every gauge
 	$(PY) -m bench.kills $(BENCH_ARGS)
 
 # They wait for alerts nearly all the time, so two at once take little from each other.
-test-long: venv ## the loop with the shipped timings: drift, a slow model, a square wave, silence (a quarter of an hour)
+test-long: venv ## the loop with the shipped timings: drift, a slow model, a square wave, silence; the closed loop (20 minutes)
 	@$(PY) -m tests.support.real_parts
 	SHADOWDRIFT_LONG=1 $(PY) -m pytest -n 2 --dist worksteal \
 		tests/e2e/test_the_loop_as_shipped.py tests/e2e/test_shipped_timings.py tests/e2e/test_a_slow_model_as_shipped.py \
+		tests/e2e/test_closed_loop.py \
 		$(TEST_ARGS)
 
 bench-chain: venv ## from the first drifted request to the stable model and to Slack, stage by stage (some 35 minutes)

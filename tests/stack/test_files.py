@@ -121,10 +121,10 @@ def test_nginx_takes_what_follow_writes_and_tells_it_where_follow_asks() -> None
 def test_the_backup_of_nginx_is_the_version_that_the_configuration_serves() -> None:
     """Two files that must agree, and the addresses that nginx knows: every version may become its backup."""
     model = load(CHECKOUT / "stack" / "shadowdrift.yaml").models[0]
-    target = model.targets[model.production].url.removeprefix("http://")
+    target = model.targets[model.production].urls[0].removeprefix("http://")
     assert f"server {target} backup;" in (CHECKOUT / "nginx" / "active-upstream.conf").read_text()
     known = dict(entry.split(":", 1) for entry in SERVICES["nginx"]["extra_hosts"])
-    versions = {urlsplit(target.url).hostname for target in model.targets.values()}
+    versions = {urlsplit(url).hostname for target in model.targets.values() for url in target.urls}
     assert known.keys() == versions | {"proxy"}
     for name in known:
         assert SERVICES[name]["networks"]["default"]["ipv4_address"].endswith(known[name].rpartition(".")[2])
