@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
-.PHONY: bench-switches bench-front bench-chain spool-hour stream-gib kill-exporter calibration test-long
+.PHONY: bench-switches bench-front bench-chain bench-latency spool-hour stream-gib kill-exporter calibration test-long
 .PHONY: bench-privacy bench-slang
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
@@ -110,13 +110,21 @@ kill-exporter: venv ## a hundred kills of exporters on a real Kafka, every gauge
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.kills $(BENCH_ARGS)
 
-test-long: venv ## the loop from drift to the stable model with the shipped timings (five minutes)
+# They wait for alerts nearly all the time, so two at once take little from each other.
+test-long: venv ## the loop with the shipped timings: drift, a slow model, a square wave, silence; the closed loop (20 minutes)
 	@$(PY) -m tests.support.real_parts
-	SHADOWDRIFT_LONG=1 $(PY) -m pytest tests/e2e/test_shipped_timings.py $(TEST_ARGS)
+	SHADOWDRIFT_LONG=1 $(PY) -m pytest -n 2 --dist worksteal \
+		tests/e2e/test_the_loop_as_shipped.py tests/e2e/test_shipped_timings.py tests/e2e/test_a_slow_model_as_shipped.py \
+		tests/e2e/test_closed_loop.py \
+		$(TEST_ARGS)
 
-bench-chain: venv ## from the first drifted request to the stable model, stage by stage, at 10 and 100 requests/s (ten minutes)
+bench-chain: venv ## from the first drifted request to the stable model and to Slack, stage by stage (some 35 minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.chain $(BENCH_ARGS)
+
+bench-latency: venv ## from a model that slows to 530 ms to the stable one, stage by stage (nine minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.latency $(BENCH_ARGS)
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
