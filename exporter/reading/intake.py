@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import thread_time
 from typing import Final, Protocol
 
+from configuration.model import Model
 from events.codec import EventError, decode_inference, decode_labels
 from events.headers import CUT, FORWARDED, INFERENCE_TYPE, LABELS_TYPE, Headers, header, rejected_headers
 from events.inference import ROLES, InferenceEvent
@@ -79,6 +80,14 @@ class Intake:
         self.refused.discard(model)
         if model in self.owned:
             self.owned[model].refer(measured)
+
+    def rename(self, model: Model) -> None:
+        """Call other versions of a configured model production and shadow; nothing that is measured changes."""
+        known = self.models[model.name]
+        self.models[model.name] = Measured(model, known.profile, known.source)
+        if model.name in self.owned:
+            owned = self.owned[model.name]  # whose reference may be made of the traffic
+            owned.refer(Measured(model, owned.measured.profile, owned.measured.source))
 
     def place(self, partitions: int) -> bool:
         """Learn how many partitions the topics have, and so where each model's events belong.
