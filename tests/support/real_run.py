@@ -10,6 +10,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,17 +36,23 @@ class RealRun:
         rate: float = 100.0,
         model: dict[str, Any] | None = None,
         rollback: dict[str, Any] | None = None,
+        kafka: str | dict[str, str] = "embedded",
+        also: Sequence[str] = (),
     ) -> None:
-        """`model` holds further settings of the model, `rollback` that section."""
+        """`model` holds further settings of the model, `rollback` and `kafka` those sections; `also`: more versions."""
         self._rate = rate
         self.shift = 0.0
         self.delay: dict[str, float] = {}
         """How many seconds a version takes to answer."""
-        self.served: dict[str, list[float]] = {"v2": [], "v1": []}
+        self.served: dict[str, list[float]] = {version: [] for version in ("v2", "v1", *also)}
         """When each version was asked last, in `time.monotonic()`; clones are not in it."""
         self.failed = 0
         """Requests of the traffic's that got no 200."""
-        self._settings = (model or {}, rollback)
+        self.answered: deque[str] = deque(maxlen=1000)
+        """The ids of the last requests that did."""
+        self.proxy = ""
+        self._settings = (model or {}, rollback, kafka)
+        self._tenants = (model or {}).get("tenant", {}).get("allow", [])
         self.proxy_admin = ""
         self.exporter = ""
         self._folder = folder
@@ -55,7 +63,8 @@ class RealRun:
     def __enter__(self) -> Self:
         """Start everything."""
         try:
-            configuration = self._configured([self._model("v2", 0.0), self._model("v1", 0.02)])
+            urls = {version: self._model(version, 0.02 * (version == "v1")) for version in self.served}
+            configuration = self._configured(urls)
             self._folder.joinpath("up.log").touch()
             log = self._stack.enter_context(self._folder.joinpath("up.log").open("wb"))
             command = [sys.executable, "-m", "cli.main", "up", "--config", str(configuration)]
@@ -63,8 +72,8 @@ class RealRun:
             self._stack.callback(_end, up)
             found = until_sync(lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})")
             assert found is not None
-            proxy, self.proxy_admin, self.exporter = found
-            traffic = threading.Thread(target=self._traffic, args=(proxy,), name="traffic")
+            self.proxy, self.proxy_admin, self.exporter = found
+            traffic = threading.Thread(target=self._traffic, args=(self.proxy,), name="traffic")
             traffic.start()
             self._stack.callback(traffic.join)
             self._stack.callback(self._stopping.set)
@@ -98,25 +107,26 @@ class RealRun:
         self._stack.callback(server.shutdown)
         return f"http://127.0.0.1:{server.server_address[1]}"
 
-    def _configured(self, models: list[str]) -> Path:
+    def _configured(self, urls: Mapping[str, str]) -> Path:
         rows = [self._row(0.0) for _ in range(5000)]
         lines = [f"{row['amount']},{row['country']},{_predict(row, 0.0)}\n" for row in rows]
         (self._folder / "train.csv").write_text("amount,country,prediction\n" + "".join(lines))
         command = [sys.executable, "-m", "cli.main", "profile", str(self._folder / "train.csv")]
-        subprocess.run([*command, "--output", str(self._folder / "reference.json")], check=True, capture_output=True)
+        reference = self._folder / "references" / f"{MODEL}.json"
+        subprocess.run([*command, "--output", str(reference)], check=True, capture_output=True)
         document = {
-            "kafka": "embedded",
+            "kafka": self._settings[2],
             "state_dir": str(self._folder / "state"),
             "proxy": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "workers": 1},
             "exporter": {"listen": "127.0.0.1:0"},
             "models": [
                 {
                     "name": MODEL,
-                    "targets": {"v2": {"url": models[0]}, "v1": {"url": models[1]}},
+                    "targets": {version: {"url": url} for version, url in urls.items()},
                     "production": "v2",
                     "shadow": "v1",
                     "mirror": {"fraction": 0.5},
-                    "reference": str(self._folder / "reference.json"),
+                    "reference": str(reference),
                     "window": {"size": WINDOW},
                     **self._settings[0],
                 }
@@ -143,9 +153,12 @@ class RealRun:
                 data=json.dumps(self._row(self.shift)).encode(),
                 headers={"Content-Type": "application/json"},
             )
+            if self._tenants:
+                request.add_header("X-Tenant-Id", self._random.choice(self._tenants))
             try:
                 with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
                     answer.read()
+                    self.answered.append(answer.headers["X-Shadowdrift-Id"])
             except (urllib.error.URLError, OSError):
                 self.failed += 1
 
