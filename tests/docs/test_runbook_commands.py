@@ -184,6 +184,17 @@ def test_a_command_in_a_text_stands_in_a_block_too_or_nobody_would_run_it(page: 
         assert runs or (page.name, words) in SPOKEN_OF, f"docs/runbooks/{page.name}:{line}: nobody runs `{words}`"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_block_is_of_a_kind_that_somebody_looks_at(page: Path) -> None:
+    """A command in a block of another kind, `bash` or none, would be nobody's."""
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        found = re.match(r"\s*(```|~~~)(.*)", line)
+        assert found is None or found.groups() in KINDS, f"docs/runbooks/{page.name}:{number}: {line}"
+
+
+KINDS = {("```", kind) for kind in ("", "sh", "text", "promql", "yaml")}
+
+
 def test_nothing_is_spoken_of_that_no_page_holds() -> None:
     """An exception that has lost its place."""
     for name, words in SPOKEN_OF:
