@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from exporter.reading.counters import StateReason
 from exporter.reading.stored import StoredError, Value, decoded, kept_of, key_of
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 from exporter.windows.sections import HEADS, Section, sections
 
 _LAST_HEAD: Final = HEADS["production"]

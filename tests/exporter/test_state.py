@@ -16,7 +16,8 @@ from exporter.reading.intake import Intake
 from exporter.reading.placing import Placing
 from exporter.reading.state import StateStore, Stored
 from exporter.reading.stored import MAX_BYTES, Snapshot, StoredError, decoded, encoded, kept_of
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from exporter.windows.sections import HEADS, PAIRS, sections
 from tests.exporter.making import PARTITIONS, Record, event, model, profile, record
 

@@ -6,7 +6,8 @@ import pytest
 
 from exporter.showing.references import reference_families
 from exporter.windows import warmup
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 from exporter.windows.warmup import WarmUp
 from reference.columns import column_of
 from reference.profile import Binning

@@ -35,7 +35,8 @@ from events.topics import LABELS, PRODUCTION, SHADOW, TOPIC_OF_ROLE, create
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
 from exporter.showing.exposition import exposition
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from reference.columns import column_of
 from reference.profile import Binning, Profile, load_for
 from tests.support.kafka import free_ports
@@ -211,6 +212,15 @@ class Fleet:
                 TOPIC_OF_ROLE[made.role], encode(made), made.model.encode(), headers=inference_headers(made)
             )
         await self._producer.flush()
+
+    async def poison(self, value: bytes) -> tuple[int, int]:
+        """Send a message that is no event to production's topic; its partition and offset."""
+        sent = await self._producer.send_and_wait(PRODUCTION, value, b"fraud", self._chance.randrange(PARTITIONS))
+        return sent.partition, sent.offset
+
+    async def text(self, process: Process) -> str:
+        """What an exporter shows; empty of one that does not answer."""
+        return await self._text(process) or ""
 
     @contextlib.asynccontextmanager
     async def fed_and_scraped(self, events_a_second: int = 300) -> AsyncIterator[None]:
