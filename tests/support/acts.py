@@ -64,7 +64,7 @@ async def severe_drift_is_told(loop: Loop, deviations: float = 3.0) -> None:
     moved = [line.strip() for line in text.splitlines() if ": PSI " in line]
     features = [line for line in moved if not line.startswith("prediction: ")]
     assert features[0].startswith("amount: PSI "), text  # what moved most is named first
-    assert features[1].startswith("country: PSI 0.0"), text
+    assert features[1].startswith("country: PSI 0."), text
     assert f"window of {loop.timings.window} instances, large from 0.2, severe from 0.35" in text
     assert message["mentions"] == []
 
