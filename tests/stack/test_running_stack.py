@@ -42,7 +42,7 @@ def at(part: str, default: int, path: str) -> str:
 def ask(url: str, method: str = "GET") -> Any:
     """The JSON that a URL answers with."""
     request = urllib.request.Request(url, method=method)  # noqa: S310 - our own addresses
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         return json.load(answer)
 
 
