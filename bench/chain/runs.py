@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.accounting import busy_share
-from bench.chain.observed import decided, evidence_of, first_above_zero, first_sent, message_about, seen
+from bench.chain.observed import Seen, decided, evidence_of, first_above_zero, first_sent, message_about, seen
 from bench.chain.results import STAGES, Decision, Kind, Message, Run
 from bench.chain.scene import Scene, steady_seconds, wait
 from evidence.document import Level
@@ -124,7 +124,7 @@ class Followed:
     def _evidence(self) -> None:
         scene, drift = self._scene, self._drift
 
-        def told() -> Any:
+        def told() -> Seen | None:
             evidence = evidence_of(scene.run.exporter, MODEL)
             return None if evidence is None else seen(evidence, FEATURE, drift.level)
 

