@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
-.PHONY: bench-switches bench-chain spool-hour stream-gib kill-exporter calibration test-long
+.PHONY: bench-silence bench-switches bench-chain spool-hour stream-gib kill-exporter calibration test-long
 .PHONY: bench-privacy bench-slang
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
@@ -113,6 +113,10 @@ test-long: venv ## the loop from drift to the stable model with the shipped timi
 bench-chain: venv ## from the first drifted request to the stable model, stage by stage, at 10 and 100 requests/s (ten minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.chain $(BENCH_ARGS)
+
+bench-silence: venv ## alerts in 24 h without drift, switches in an hour of drift that comes and goes, in compressed time (an hour)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.silence $(BENCH_ARGS)
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py
