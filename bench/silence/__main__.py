@@ -24,23 +24,43 @@ from bench.machine import machine
 from bench.processes import CHECKOUT
 from bench.silence.calm import SCENARIOS, run
 from bench.silence.flights import DAY_SECONDS, World
-from bench.silence.square import SPEED, square
+from bench.silence.series import INTERVAL
+from bench.silence.square import SPEED, WAVES, square
+from bench.silence.wave import Wave
 
 RESULT: Final = CHECKOUT / "bench" / "results" / "silence.json"
 
+_WORLDS: Final[dict[int, World]] = {}
+"""The one that runs share, where they do: forked processes have it already."""
 
-def _calm(name: str, seed: int, hours: float) -> dict[str, Any]:
-    os.nice(10)
+
+def _calm(name: str, seed: int, hours: float, interval: int) -> dict[str, Any]:
+    os.nice(1)
     began = time.monotonic()
-    found = run(SCENARIOS[name], seed, int(hours * 3600))
+    found = run(SCENARIOS[name], seed, int(hours * 3600), _WORLDS.get(0), interval)
     return {**found, "took_seconds": round(time.monotonic() - began)}
 
 
-def calm(hours: float, jobs: int, only: str) -> Iterator[dict[str, Any]]:
-    """Every scenario with each of its seeds, as they end."""
-    work = [(name, seed) for name, scenario in SCENARIOS.items() if only in name for seed in scenario.seeds]
+def calm(hours: float, jobs: int, only: str, seeds: Sequence[int], interval: int) -> Iterator[dict[str, Any]]:
+    """Every scenario with each of its seeds, or with other ones in one world, as they end."""
+    if seeds:
+        _WORLDS[0] = World(seeds[0])
+    chosen = range(seeds[0], seeds[1] + 1) if seeds else ()
+    work = [(name, seed) for name, scenario in SCENARIOS.items() if only in name for seed in chosen or scenario.seeds]
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
-        for done in as_completed([pool.submit(_calm, name, seed, hours) for name, seed in work]):
+        for done in as_completed([pool.submit(_calm, name, seed, hours, interval) for name, seed in work]):
+            yield done.result()
+
+
+def _square(wave: Wave, on_feature_drift: str, speed: float) -> dict[str, Any]:
+    os.nice(1)
+    return square(_WORLDS[0], wave, on_feature_drift, speed)
+
+
+def squares(jobs: int, speed: float) -> Iterator[dict[str, Any]]:
+    """Every wave, as they end."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool:
+        for done in as_completed([pool.submit(_square, *each, speed) for each in WAVES]):
             yield done.result()
 
 
@@ -50,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", nargs="*", choices=("calm", "square"), default=("calm", "square"))
     parser.add_argument("--hours", type=float, default=DAY_SECONDS / 3600, help="of each run without drift (24)")
     parser.add_argument("--only", default="", help="runs without drift whose name holds this")
+    parser.add_argument(
+        "--seeds", type=int, nargs=2, default=(), metavar=("FIRST", "LAST"),
+        help="of the traffic without drift, all with the first one's models; else each scenario's own",
+    )  # fmt: skip
+    parser.add_argument("--interval", type=int, default=INTERVAL, help="seconds between scrapes (as shipped)")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--speed", type=float, default=SPEED, help="of Alertmanager's clock (10)")
     parser.add_argument("--output", type=Path, default=RESULT)
@@ -60,18 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results["machine"] = f"{told.cpu}, {told.cores} cores, Python {told.python}"
     if "calm" in options.what:
         found = []
-        for each in calm(options.hours, options.jobs, options.only):
+        for each in calm(options.hours, options.jobs, options.only, options.seeds, options.interval):
             found.append(each)
             _say(each)
         kept = [each for each in results.get("calm", ()) if not any(_same(each, one) for one in found)]
         results["calm"] = sorted([*kept, *found], key=lambda each: each["seed"])
         options.output.write_text(json.dumps(results, indent=1) + "\n")
     if "square" in options.what:
-        os.nice(10)
-        results["square"] = square(World(1), speed=options.speed)
-        for each in results["square"]:
+        results["square"] = []
+        _WORLDS[0] = World(1)
+        for each in squares(options.jobs, options.speed):
+            results["square"].append(each)
             _say(each)
-        options.output.write_text(json.dumps(results, indent=1) + "\n")
+            options.output.write_text(json.dumps(results, indent=1) + "\n")
     fired = any(each["fired"] and each["driftless"] for each in results.get("calm", ()))
     return int(fired or any(each["switches"] > 1 for each in results.get("square", ())))
 

@@ -45,17 +45,13 @@ class Scenario:
     """One kind of traffic without drift."""
 
     name: str
-    requests: Callable[[World], Requests]
+    requests: Callable[[World, int], Requests]
     rate: Rate
     seeds: Sequence[int]
     by_chance: bool = False
     """Whether requests come by chance (Poisson), not at a pace."""
     counts: bool = True
     """Whether it is driftless, and not only meant to show where the rules begin to speak."""
-
-
-def _quarter(world: World) -> Requests:
-    return Wander(world, 0.25)
 
 
 SCENARIOS: Final = {
@@ -65,30 +61,42 @@ SCENARIOS: Final = {
         Scenario("by chance, a day with a night", Drawn, daily, (2, 3), by_chance=True),
         Scenario("by chance, 5/s", Drawn, steady(5), (4, 5), by_chance=True),
         Scenario(f"batches of {BATCH} of one hour, 5/s", Batches, steady(5), (6,), by_chance=True, counts=False),
-        Scenario("temperature swings by 0.25 sd a day, 10/s", _quarter, steady(10), (7,), by_chance=True, counts=False),
+        Scenario("temperature swings by 0.25 sd a day, 10/s", Wander, steady(10), (7,), by_chance=True, counts=False),
     )
 }
 
 
-def run(scenario: Scenario, seed: int, seconds: int = int(DAY_SECONDS), world: World | None = None) -> dict[str, Any]:
-    """One run of so many seconds of traffic: alerts by what they reached, and the greatest values seen."""
+def run(
+    scenario: Scenario,
+    seed: int,
+    seconds: int = int(DAY_SECONDS),
+    world: World | None = None,
+    interval: int = INTERVAL,
+) -> dict[str, Any]:
+    """One run of so many seconds of traffic: alerts by what they reached, and the greatest values seen.
+
+    `world`: another than the seed's own; the traffic is the seed's all the same. `interval`: seconds between scrapes,
+    and between evaluations.
+    """
     world = World(seed) if world is None else world
-    played, requests = Played(world), scenario.requests(world)
+    played, requests = Played(world), scenario.requests(world, seed)
     chance = np.random.default_rng([seed, 0])
-    kept = Kept()
-    for number in range(seconds // INTERVAL + 1):
+    kept = Kept(interval)
+    for number in range(seconds // interval + 1):
         if number:
-            begin = float((number - 1) * INTERVAL)
-            times = _times(scenario, chance, begin)
+            begin = float((number - 1) * interval)
+            times = _times(scenario, chance, begin, interval)
             which = requests.next(len(times), begin)
             sent = [(at, world.normal, one) for at, one in zip(times.tolist(), which, strict=True)]
-            played.pass_on(sent, begin + INTERVAL)
+            played.pass_on(sent, begin + interval)
         scrape(kept, played)
     found = _judged(kept)
     return {
         "scenario": scenario.name,
         "driftless": scenario.counts,
         "seed": seed,
+        "seed_of_the_world": world.seed,
+        "interval_seconds": interval,
         "hours": round(seconds / 3600, 3),
         "requests": played.requests,
         "instances": played.requests * (BATCH if scenario.requests is Batches else 1),
@@ -102,24 +110,20 @@ def run(scenario: Scenario, seed: int, seconds: int = int(DAY_SECONDS), world: W
 
 def scrape(kept: Kept, played: Played) -> None:
     """Every part, once."""
-    first = kept.scrapes == 0
-    if first:
-        for job, text in (("rollback", UP), ("nginx", NGINX)):
+    if kept.scrapes == 0:
+        for job, text in (("rollback", UP), ("nginx", NGINX), ("proxy", UP + played.proxy.metrics())):
             kept.scrape(job, text)
-    for job, text in (("proxy", None), ("exporter", played.exporter.metrics())):
-        if text is None and not first:
-            kept.change(job, played.proxy.changed())
-        else:
-            kept.scrape(job, UP + (text or played.proxy.metrics()), peaks=played.exporter.full)
+    kept.change("proxy", played.proxy.changed())
+    kept.scrape("exporter", UP + played.exporter.metrics(), peaks=played.exporter.full)
     kept.next()
 
 
-def _times(scenario: Scenario, chance: np.random.Generator, begin: float) -> NDArray[np.float64]:
+def _times(scenario: Scenario, chance: np.random.Generator, begin: float, interval: int) -> NDArray[np.float64]:
     """When the requests of one interval are sent."""
-    due = scenario.rate(begin) * INTERVAL
+    due = scenario.rate(begin) * interval
     if scenario.by_chance:
-        return begin + np.sort(chance.random(chance.poisson(due))) * INTERVAL
-    return begin + np.arange(round(due)) / due * INTERVAL
+        return begin + np.sort(chance.random(chance.poisson(due))) * interval
+    return begin + np.arange(round(due)) / due * interval
 
 
 def _judged(kept: Kept) -> list[Reached]:

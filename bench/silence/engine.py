@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench.silence.series import INTERVAL, Kept
+from bench.silence.series import Kept
 from lifecycle.refusal import Refusal
 from tests.support.prometheus import RULES
 
@@ -36,10 +36,10 @@ def answers(kept: Kept, questions: Sequence[Question], folder: Path) -> list[lis
     """What the engine says to each. Raises `Refusal` where it says anything else."""
     document = {
         "rule_files": [str(file) for file in RULES],
-        "evaluation_interval": f"{INTERVAL}s",
+        "evaluation_interval": f"{kept.interval}s",
         "tests": [
             {
-                "interval": f"{INTERVAL}s",
+                "interval": f"{kept.interval}s",
                 "input_series": list(kept.told()),
                 "promql_expr_test": [
                     {"expr": each.expression, "eval_time": f"{each.at}s", "exp_samples": _NEVER} for each in questions
@@ -79,15 +79,15 @@ def reached(kept: Kept, folder: Path) -> list[Reached]:
 
     Raises `Refusal` where the watchdog did not fire at every evaluation: then the rules were not evaluated.
     """
-    last = (kept.scrapes - 1) * INTERVAL
-    span = f"{last + INTERVAL}s"
+    last = (kept.scrapes - 1) * kept.interval
+    span = f"{last + kept.interval}s"
     counted, held = answers(
         kept,
         [
             Question(f"sum by (alertname, severity, alertstate) (count_over_time(ALERTS[{span}]))", last),
             Question(
                 "max by (alertname, severity) (max_over_time((timestamp(ALERTS_FOR_STATE) - ALERTS_FOR_STATE)"
-                f"[{span}:{INTERVAL}s]))",
+                f"[{span}:{kept.interval}s]))",
                 last,
             ),
         ],

@@ -36,9 +36,12 @@ class Answered:
 class World:
     """What `make demo` makes of a seed: two models of one half of the winter's flights, and the profile of v2."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, flights: int | None = None) -> None:
+        """`flights`: of each half at most so many, which is quicker."""
         self.seed: Final = seed
-        self.halves: Final[Halves] = load(seed)
+        whole = load(seed)
+        halves = (half.take(np.arange(len(half))[:flights]) for half in (whole.training, whole.traffic))
+        self.halves: Final = Halves(*halves, whole.july)
         training = self.halves.training
         self._models: dict[str, Model] = {version: train(version, training, seed) for version in ("v2", "v1")}
         draft = Draft("flights", {})
@@ -66,11 +69,12 @@ class Requests(Protocol):
 
 
 class InTurn:
-    """As the demo and the stack send them: one after the other, from the beginning again at the end."""
+    """As the demo and the stack send them: one after the other, from somewhere on, and round again."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, seed: int) -> None:
+        """The order is the world's."""
         self._size = len(world.normal.truths)
-        self._at = 0
+        self._at = int(np.random.default_rng([seed, 1]).integers(self._size))
 
     def next(self, count: int, at: float) -> list[Sequence[int]]:
         """One flight a request."""
@@ -81,9 +85,9 @@ class InTurn:
 class Drawn:
     """Each by chance out of all, whatever came before."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, seed: int) -> None:
         self._size = len(world.normal.truths)
-        self._chance = np.random.default_rng([world.seed, 1])
+        self._chance = np.random.default_rng([seed, 1])
 
     def next(self, count: int, at: float) -> list[Sequence[int]]:
         """One flight a request."""
@@ -93,8 +97,8 @@ class Drawn:
 class Batches:
     """Ten flights a request, all of one hour at one airport: they share their weather, and so are no ten witnesses."""
 
-    def __init__(self, world: World) -> None:
-        self._chance = np.random.default_rng([world.seed, 2])
+    def __init__(self, world: World, seed: int) -> None:
+        self._chance = np.random.default_rng([seed, 2])
         columns = world.normal.flights.columns
         names = ("origin", "hour", "temp", "dewp", "wind_dir", "wind_speed", "pressure")
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -119,8 +123,8 @@ class Wander:
     """Each by chance, but warm flights are likelier by day and cold ones by night: the mean temperature swings by so
     many standard deviations, once a day."""
 
-    def __init__(self, world: World, amplitude: float) -> None:
-        self._chance = np.random.default_rng([world.seed, 3])
+    def __init__(self, world: World, seed: int, amplitude: float = 0.25) -> None:
+        self._chance = np.random.default_rng([seed, 3])
         self._amplitude = amplitude
         temp = world.normal.flights.columns["temp"].astype(float)
         self._z = np.nan_to_num((temp - np.nanmean(temp)) / np.nanstd(temp))

@@ -23,6 +23,7 @@ from events.codec import encode
 from events.headers import inference_headers, labels_headers
 from events.inference import InferenceEvent, Role
 from events.labels import LabelsEvent
+from events.obstacles import Obstacle
 from events.topics import LABELS, TOPIC_OF_ROLE
 from evidence.document import Evidence
 from exporter.reading.intake import Intake
@@ -75,7 +76,7 @@ class _Record:
 class Exporter:
     """What `shadowdrift exporter` is made of, with nothing between it and its log."""
 
-    obstacle = None
+    obstacle: Obstacle | None = None
 
     def __init__(self, world: World) -> None:
         (measured,) = measured_models(CONFIGURATION.models, [world.profile])

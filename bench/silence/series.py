@@ -56,7 +56,9 @@ class _Series:
 class Kept:
     """Scrapes one after the other; the number of each is counted from 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: int = INTERVAL) -> None:
+        """`interval`: seconds from one to the next."""
+        self.interval: Final = interval
         self._wanted = read_by_rules()
         self._known: dict[tuple[str, str], _Series | None] = {}
         self._live: dict[str, int] = {}

@@ -16,15 +16,18 @@ from bench.silence.flights import World
 from bench.silence.wave import FEATURE, SIGMAS, Firing, Hour, Wave, firings, played
 
 WAVES: Final = (
-    Wave(300, 300, 50),
-    Wave(600, 600, 10),
-    Wave(900, 900, 10),
-    Wave(200, 200, 10),
-    Wave(100, 100, 10),
+    (Wave(300, 300, 10), "alone"),
+    (Wave(300, 300, 10), "corroborated"),
+    (Wave(600, 600, 10), "alone"),
+    (Wave(100, 100, 10), "alone"),
+    (Wave(900, 900, 10), "alone"),
+    (Wave(300, 300, 50), "alone"),
 )
-"""The last has the window's length: it is never full of drift, nor free of it."""
+"""With how the rollback is set. One has the window's length: it is never full of drift for long, nor free of it."""
 SPEED: Final = 10.0
 """Of Alertmanager's clock: an hour in six minutes."""
+_FIRST_LOOK: Final = 900
+"""Seconds of a wave in which an alert is looked for first, before the whole of it is played."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +39,22 @@ class Told:
     on_feature_drift: str
 
 
-def square(world: World, waves: Sequence[Wave] = WAVES, speed: float = SPEED) -> list[dict[str, Any]]:
-    """Every wave with `alone`, and the first also with `corroborated`."""
-    told = []
+def square(world: World, wave: Wave, on_feature_drift: str, speed: float = SPEED) -> dict[str, Any]:
+    """One wave from its first event to the last decision."""
     with tempfile.TemporaryDirectory() as folder:
-        for number, wave in enumerate(waves):
-            unmoved = _told(world, wave, None, Path(folder), "corroborated")
-            if number == 0:
-                told.append(unmoved)
-            first = next((each.since for each in unmoved.fired if each.labels.get("action") == "rollback"), None)
-            told.append(_told(world, wave, first, Path(folder), "alone"))
-        return asyncio.run(_all(told, Path(folder), speed))
+        switch_at = _switch_at(world, wave, Path(folder)) if on_feature_drift == "alone" else None
+        hour = played(world, wave, switch_at)
+        told = Told(hour, firings(hour, Path(folder)), on_feature_drift)
+        return asyncio.run(_one(told, Path(folder), speed))
 
 
-def _told(world: World, wave: Wave, switch_at: int | None, folder: Path, mode: str) -> Told:
-    hour = played(world, wave, switch_at)
-    return Told(hour, firings(hour, folder), mode)
-
-
-async def _all(told: Sequence[Told], folder: Path, speed: float) -> list[dict[str, Any]]:
-    """Each has an Alertmanager of its own, all at the same time."""
-    return list(
-        await asyncio.gather(*(_one(each, _made(folder / str(number)), speed) for number, each in enumerate(told)))
-    )
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+def _switch_at(world: World, wave: Wave, folder: Path) -> int | None:
+    """When an alert asks for a rollback first: from then on the stable version answers. The decision shows the same."""
+    for seconds in (wave.before + _FIRST_LOOK, wave.seconds):
+        for each in firings(played(world, wave, seconds=seconds), folder):
+            if each.labels.get("action") == "rollback":
+                return each.since
+    return None
 
 
 async def _one(told: Told, folder: Path, speed: float) -> dict[str, Any]:

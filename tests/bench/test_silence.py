@@ -25,30 +25,30 @@ SEED = 1
 def world() -> World:
     """Two models, a profile, and what they answer."""
     require("Prometheus", prometheus.missing())
-    return World(SEED)
+    return World(SEED, flights=10_000)
 
 
 def test_half_an_hour_without_drift_brings_no_alert_nor_one_that_waits(world: World) -> None:
     """With the shipped rules and intervals: what began to wait there would fire in a day."""
-    found = run(Scenario("by chance", Drawn, steady(20), (SEED,), by_chance=True), SEED, 1800, world)
+    found = run(Scenario("by chance", Drawn, steady(10), (SEED,), by_chance=True), SEED, 1800, world)
     assert found["evaluations"] == 1800 // INTERVAL + 1
-    assert found["requests"] > 30_000
+    assert found["requests"] > 17_000
     assert (found["fired"], found["pending_only"]) == ([], [])
 
 
 @pytest.fixture(scope="module")
 def hour(world: World) -> Hour:
-    """The first minutes of a wave, three on and five off, in which one feature is raised by 1.5 deviations."""
-    return played(world, Wave(180, 300, 50), seconds=660)
+    """The first minutes of a wave, three of drift and five without,; one feature is raised by 1.5 deviations."""
+    return played(world, Wave(180, 300, 20), seconds=410)
 
 
 def test_the_same_machinery_sees_drift(hour: Hour, tmp_path: Path) -> None:
     """Or silence would prove nothing."""
     (found,) = firings(hour, tmp_path)
     assert (found.labels["alertname"], found.labels["action"]) == ("SevereFeatureDrift", "rollback")
-    # A quarter of a window, a scrape, and the alert's minute; kept for six minutes after it.
-    assert 60 <= found.since - hour.wave.before <= 90
-    assert found.until is None or found.until - hour.wave.before > 180 + 360
+    # A part of a window, a scrape, and the alert's minute; kept for six minutes after the drift has ended.
+    assert 60 < found.since - hour.wave.before <= 110
+    assert found.until is None
 
 
 async def test_drift_that_comes_again_moves_traffic_once(hour: Hour, tmp_path: Path) -> None:
