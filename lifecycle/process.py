@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -41,3 +42,12 @@ async def _framed(main: Main) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     tether.watch(stop)
     await main(tether, stop)
+
+
+def end_within(seconds: float) -> None:
+    """Let this process be gone after so many seconds, whatever holds it up: a disk, a library, a fault of ours.
+
+    A thread of C watches, which needs neither the event loop nor the interpreter. Where it comes to that, standard
+    error tells where each thread stood, and the exit code is 1: whoever keeps the process accounts for what it held.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)

@@ -22,11 +22,8 @@ Rate: TypeAlias = Callable[[float], float]
 _HOURS: Final = (2, 1, 0.5, 0.3, 0.3, 0.5, 1, 3, 8, 15, 25, 35, 45, 50, 50, 48, 45, 40, 35, 28, 20, 12, 7, 4)
 """Requests a second at each hour of a day with a night: for two hours fewer than the rules judge by (100 in 5 min)."""
 
-UP: Final = b"""up 1
-"""
-NGINX: Final = b"""up 1
-nginx_proxy_answers 1
-"""
+UP: Final = b"up 1\n"
+NGINX: Final = b"up 1\nnginx_proxy_answers 1\n"
 
 
 def steady(rate: float) -> Rate:

@@ -27,6 +27,9 @@ from proxy.emitter.spool import Spool
 
 RETRY_SECONDS: Final = 1.0
 LINGER_SECONDS: Final = 0.1
+CANCEL_SECONDS: Final = 1.0
+"""How long a task that was cancelled may take; the stop goes on without it."""
+
 UNTIMED_SECONDS: Final = 600.0
 """How long events go without Kafka's own timestamp before it is tried again."""
 
@@ -47,6 +50,8 @@ class Delivery:
         self._spool = spool
         self._counters = counters
         self._link: Link | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        """Links that come to their end: their own tasks do that, which nobody cancels."""
         self._changing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._untimed_until = 0.0
@@ -67,9 +72,9 @@ class Delivery:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._delivered_or_in_vain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_tasks()
+        if self._link is not None:
+            self._end(self._link)
         await self._spool.close()
         for queue in self._queues.values():
             fields = {"model": queue.model, "role": queue.role, "spooled": queue.stored, "lost": queue.held}
@@ -78,7 +83,17 @@ class Delivery:
                 queue.lose_held("shutdown")
             elif queue.stored:
                 _log.info("events wait in the spool for the next start", extra={"fields": fields})
-        await self._unlink(self._link)
+        if self._ending:
+            await asyncio.wait(self._ending)  # each has its own bound
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
+        for task in self._tasks:
+            if not task.done():
+                _log.error("a delivery does not end; the stop goes on", extra={"fields": {"where": repr(task)}})
 
     async def _delivered_or_in_vain(self) -> None:
         in_vain = asyncio.create_task(self._obstructed.wait())
@@ -152,23 +167,29 @@ class Delivery:
                 try:
                     obstacle = await link.start()
                 except asyncio.CancelledError:
-                    await link.close()
+                    self._end(link)
                     raise
                 if obstacle is None:
                     self._link = link
                     self._clear(_LINK)
                 else:
                     self._tell(_LINK, _WAITING, *obstacle)
-                    await link.close()
+                    await asyncio.wait({self._end(link)})
                     await asyncio.sleep(RETRY_SECONDS)
             return self._link
 
-    async def _unlink(self, link: Link | None) -> None:
+    async def _unlink(self, link: Link) -> None:
         """Give a link up, unless another queue was first: after one failed batch its sequence numbers are wrong."""
         async with self._changing:
-            if link is not None and link is self._link:
+            if link is self._link:
                 self._link = None
-                await link.close()
+                await asyncio.wait({self._end(link)})
+
+    def _end(self, link: Link) -> asyncio.Task[None]:
+        ending = link.close()
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        return ending
 
     def _silence(self, topic: str) -> None:
         self._tell(topic, _WAITING, "unreachable", f"{topic}: no acknowledgement")

@@ -15,7 +15,7 @@ import msgspec
 
 from configuration.brokers import brokers_of
 from events.inference import ROLES
-from lifecycle.process import run
+from lifecycle.process import end_within, run
 from lifecycle.tether import Tether
 from logs.lines import log_to_stdout, told
 from proxy.counters import Counters
@@ -30,6 +30,9 @@ from proxy.layout import Layout
 
 YIELDS: Final = 5
 """How far the emitter steps back for the workers where processors are scarce: requests come before events."""
+
+END_SECONDS: Final = 5.0
+"""What its end may take beyond the time for the workers' streams and the time for Kafka; its process is gone then."""
 
 _log = logging.getLogger("shadowdrift.emitter")
 
@@ -121,6 +124,7 @@ async def emit(tether: Tether, stop: asyncio.Event) -> None:
     tether.announce({})
     await stop.wait()
     within = float(configuration.proxy.drain_timeout)
+    end_within(2 * within + END_SECONDS)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within):
             await streams.all_gone.wait()

@@ -253,7 +253,7 @@ class ClientConnection(asyncio.Protocol):
         limit = self._plane.body_bytes
         if limit is not None and self._body_size > limit:
             raise RefusedError(413, "body_too_large", "the request's body is too large")
-        exchange.body(data)
+        exchange.body_piece(data)
 
     def on_message_complete(self) -> None:
         self._held_bytes = 0

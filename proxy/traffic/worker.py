@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lifecycle.process import run
+from lifecycle.process import end_within, run
 from lifecycle.tether import Tether
 from logs.lines import log_to_stdout
 from proxy.counters import Counters
@@ -23,6 +23,9 @@ from proxy.traffic.door import Door, clients_that_fit
 
 SUCCESSION_SECONDS: Final = 5.0
 """How long a worker that is asked to end goes on accepting until its successor does."""
+
+END_SECONDS: Final = 5.0
+"""What its end may take beyond that and the time to drain; its process is gone then."""
 
 
 class Orders:
@@ -69,10 +72,12 @@ async def work(tether: Tether, stop: asyncio.Event) -> None:
     tether.announce({})
     tether.listen(orders)
     await stop.wait()
+    within = float(configuration.proxy.drain_timeout)
+    end_within(SUCCESSION_SECONDS + within + END_SECONDS)
     await _until_nobody_comes(tether, listener, orders)
     plane.draining = True
     await door.close()
-    await plane.drain(float(configuration.proxy.drain_timeout))
+    await plane.drain(within)
 
 
 async def _until_nobody_comes(tether: Tether, listener: socket.socket, orders: Orders) -> None:

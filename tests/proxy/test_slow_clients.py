@@ -267,9 +267,9 @@ async def test_thousands_of_trailers_cost_no_time(serve: Serve, production: Back
         await until(lambda: connection._reading is not None, what="the head")  # type: ignore[attr-defined]
         exchange = connection._reading  # type: ignore[attr-defined]
         exchange.trailer(b"a", b"")
-        first = exchange._trailers
+        first = exchange.body.trailers
         exchange.trailer(b"b", b"")
-        assert exchange._trailers is first
+        assert exchange.body.trailers is first
         await client.send(b"\r\n")
         await client.answer()
     assert production.calls[0].trailers == [b"a: ", b"b: "]
@@ -302,8 +302,8 @@ async def test_a_body_in_tiny_chunks_is_kept_in_few_pieces(serve: Serve, product
         raw = request(body=body, chunks=len(body) // 2)
         await client.send(raw[:-5])
         [connection] = plane.plane.clients
-        await until(lambda: connection._reading and connection._reading._body_size == len(body), what="the body")  # type: ignore[attr-defined]
-        assert len(connection._reading._body) < 50  # type: ignore[attr-defined]
+        await until(lambda: connection._reading and connection._reading.body.size == len(body), what="the body")  # type: ignore[attr-defined]
+        assert len(connection._reading.body.pieces) < 50  # type: ignore[attr-defined]
         await client.send(raw[-5:])
         assert (await client.answer()).body == body
     await until(lambda: shadow.calls and shadow.calls[0].body == body, what="the clone")

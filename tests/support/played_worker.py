@@ -90,12 +90,15 @@ class PlayedWorker:
         if self._child is not None and not self._child.ended.done():
             await self.kill()
 
-    async def stop(self) -> None:
-        """Stop it in order."""
+    async def stop(self, *, worker_stays: bool = False) -> int:
+        """Stop it in order; its exit code."""
+        assert self._child is not None
+        if self._worker is not None and not worker_stays:
+            self._worker.close()
+        await self._child.stop(60)
         if self._worker is not None:
             self._worker.close()
-        if self._child is not None:
-            await self._child.stop(60)
+        return self._child.ended.result()
 
     async def kill(self) -> None:
         """SIGKILL: its crash."""
