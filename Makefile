@@ -11,8 +11,8 @@ TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
-.PHONY: bench-silence bench-switches bench-front bench-chain bench-latency spool-hour stream-gib kill-exporter calibration test-long
-.PHONY: bench-privacy bench-slang
+.PHONY: bench-switches bench-front bench-chain bench-latency spool-hour stream-gib kill-exporter calibration test-long
+.PHONY: bench-privacy bench-slang bench-silence
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.

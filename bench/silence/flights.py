@@ -40,8 +40,8 @@ class World:
         """`flights`: of each half at most so many, which is quicker."""
         self.seed: Final = seed
         whole = load(seed)
-        halves = (half.take(np.arange(len(half))[:flights]) for half in (whole.training, whole.traffic))
-        self.halves: Final = Halves(*halves, whole.july)
+        training, traffic = (half.take(np.arange(len(half))[:flights]) for half in (whole.training, whole.traffic))
+        self.halves: Final = Halves(training, traffic, whole.july)
         training = self.halves.training
         self._models: dict[str, Model] = {version: train(version, training, seed) for version in ("v2", "v1")}
         draft = Draft("flights", {})

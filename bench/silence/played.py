@@ -30,7 +30,8 @@ from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
 from exporter.showing.comparisons import Comparer
 from exporter.showing.evidence import Witness
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from proxy.counters import Counters, SharedCounters, buckets, shared_file
 from proxy.layout import LATENCY_EDGES, Key, Layout
 from proxy.routing.active import Order
