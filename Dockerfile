@@ -21,7 +21,7 @@ RUN pip install --no-deps --no-build-isolation --no-compile . \
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="shadowdrift" org.opencontainers.image.licenses="Apache-2.0"
 # Volumes that are mounted here for the first time take over the directories' owner.
-RUN mkdir -p /state/active /state/rollback /references /training /etc/shadowdrift \
+RUN mkdir -p /state/active /state/nginx /state/rollback /references /training /etc/shadowdrift \
  && chown -R 10001:10001 /state /references /training
 COPY --from=packages /opt/shadowdrift /opt/shadowdrift
 RUN python -m compileall -q -j 2 /opt/shadowdrift/lib || true
@@ -32,7 +32,7 @@ USER 10001:10001
 EXPOSE 8080 9101 9108 9109
 STOPSIGNAL SIGTERM
 # Each part names its own address in HEALTH_URL.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["python", "-SEc", \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=120s --retries=3 CMD ["python", "-SEc", \
     "import os, urllib.request as r; r.urlopen(os.environ['HEALTH_URL'], timeout=2)"]
 ENTRYPOINT ["shadowdrift"]
 CMD ["proxy"]

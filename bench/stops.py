@@ -39,10 +39,11 @@ PAUSE_SECONDS: Final = 0.02
 
 
 class Model(asyncio.Protocol):
-    """Answers every request after a while."""
+    """Answers every request after a while of at most so many seconds."""
 
-    def __init__(self, moods: random.Random) -> None:
+    def __init__(self, moods: random.Random, longest: float = LONGEST_ANSWER_SECONDS) -> None:
         self._moods = moods
+        self._longest = longest
         self._data = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -53,7 +54,7 @@ class Model(asyncio.Protocol):
         head, end, body = self._data.partition(b"\r\n\r\n")
         if end and len(body) >= len(BODY):
             del self._data[: len(head) + len(end) + len(BODY)]
-            delay = self._moods.random() * LONGEST_ANSWER_SECONDS
+            delay = self._moods.random() * self._longest
             asyncio.get_running_loop().call_later(delay, self._answer)
 
     def _answer(self) -> None:
@@ -159,6 +160,19 @@ class Proxy:
         self._process.terminate()
         if await self._process.wait() != 0:
             raise SystemExit("the proxy did not stop in order")
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        return self._process.pid
+
+    def processes(self) -> list[int]:
+        """All of them, the supervisor first."""
+        return [self.pid, *_children(self.pid)]
+
+    async def ended(self) -> None:
+        """Wait until the supervisor has ended, whatever ended it."""
+        await self._process.wait()
 
     async def restart_worker(self, number: int) -> None:
         """SIGTERM for one worker, and its end."""

@@ -8,7 +8,8 @@ hundred times a second. A person's `rollback` and `restore` alternate; the clock
 through an nginx alone, whose upstream the rollback writes; with `ssm` through a proxy whose host follows the parameter,
 every 2 s as is the default (moto serves AWS's protocol). nginx closes kept connections when it reloads, which may cut a
 request that is on its way just then; from 1.27.4 on `keepalive_min_timeout` prevents it. So the two kinds are counted
-apart.
+apart, and nginx is PyPI's, pinned by `bench/nginx.lock`, with `nginx/since-1.27.4.conf`; `--nginx /usr/sbin/nginx`
+measures another one, without that file where it is too old for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
 import statistics
 import sys
 import tempfile
@@ -32,13 +32,17 @@ from typing import Any, Final
 import aiohttp
 import uvloop
 
+from bench.peers import nginx_version
 from bench.stops import ANSWER, BODY, Load, free_port
+from tests.support.wheels import CHECKOUT, NGINX
 
 RESULT: Final = Path(__file__).parent / "results" / "switches.json"
 PAUSE_SECONDS: Final = 0.01
 KINDS: Final = ("active-file", "nginx", "ssm")
 SETTLE_SECONDS: Final = {"active-file": 0.3, "nginx": 1.0, "ssm": 4.5}
 """How long after an order the former version is watched: longer than it can still be asked."""
+
+SINCE: Final = CHECKOUT / "nginx" / "since-1.27.4.conf"
 
 _NGINX: Final = """\
 worker_processes 2;
@@ -52,6 +56,7 @@ http {{
     fastcgi_temp_path unused;
     uwsgi_temp_path unused;
     scgi_temp_path unused;
+    {newer}
     upstream active {{
         include {folder}/active-upstream.conf;
         keepalive 64;
@@ -103,8 +108,11 @@ class Paced(Load):
 class Subject:
     """One way to switch, running: where clients ask, and where orders go."""
 
-    def __init__(self, kind: str, folder: Path, targets: dict[str, str], stack: AsyncExitStack) -> None:
+    def __init__(
+        self, kind: str, folder: Path, targets: dict[str, str], stack: AsyncExitStack, nginx_program: str
+    ) -> None:
         self.kind = kind
+        self._nginx_program = nginx_program
         self.port = free_port()
         self.orders = f"http://127.0.0.1:{free_port()}"
         self._admin = free_port()
@@ -122,12 +130,10 @@ class Subject:
         await self._run(f"{self.orders}/-/ready", "rollback")
 
     async def _nginx(self) -> None:
-        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            raise SystemExit("no nginx on the PATH; on Debian: apt-get install nginx-light")
+        program = self._nginx_program
         conf, run = self._folder / "nginx.conf", self._folder / "run"
         run.mkdir()
-        conf.write_text(_NGINX.format(folder=self._folder, port=self.port))
+        conf.write_text(_NGINX.format(folder=self._folder, port=self.port, newer=newer(program)))
         host = self._targets["v2"].removeprefix("http://")
         (self._folder / "active-upstream.conf").write_text(f"server {host};\n")
         (self._folder / "active-version.conf").write_text("")
@@ -191,6 +197,19 @@ class Subject:
             await asyncio.sleep(0.05)
 
 
+def chosen_nginx(named: str | None) -> str:
+    """The program that was named, else that of `bench/nginx.lock`."""
+    if named is None and (reason := NGINX.fetch()) is not None:
+        raise SystemExit(f"no newer nginx: {reason}; --nginx names another")
+    return named or str(NGINX.program)
+
+
+def newer(program: str) -> str:
+    """The line that takes `nginx/since-1.27.4.conf`, where the program is new enough for it."""
+    version = tuple(int(part) for part in nginx_version(program).split(".")[:3])
+    return f"include {SINCE};" if version >= (1, 27, 4) else ""
+
+
 async def _answers(url: str) -> bool:
     try:
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
@@ -199,7 +218,7 @@ async def _answers(url: str) -> bool:
         return False
 
 
-async def measure(kind: str, switches: int, clients: int) -> dict[str, Any]:
+async def measure(kind: str, switches: int, clients: int, nginx_program: str) -> dict[str, Any]:
     """One way's figures."""
     async with AsyncExitStack() as stack:
         asked_at: dict[str, float] = {"v1": 0.0, "v2": 0.0}
@@ -208,7 +227,7 @@ async def measure(kind: str, switches: int, clients: int) -> dict[str, Any]:
             server = await stack.enter_async_context(_version(name, asked_at))
             targets[name] = server
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        subject = Subject(kind, folder, targets, stack)
+        subject = Subject(kind, folder, targets, stack, nginx_program)
         await subject.start()
         kept, fresh = Paced(subject.port), Paced(subject.port)
         running = [asyncio.create_task(kept.keeping()) for _ in range(clients)]
@@ -269,13 +288,17 @@ def main() -> int:
     made.add_argument("--switches", type=int, default=100, help="of active-file and nginx; a tenth of it of ssm (100)")
     made.add_argument("--clients", type=int, default=4, help="of each of the two kinds")
     made.add_argument("--only", choices=KINDS)
+    made.add_argument("--nginx", metavar="PROGRAM", help="another nginx than that of bench/nginx.lock")
     made.add_argument("--output", type=Path, default=RESULT)
     options = made.parse_args()
+    program = chosen_nginx(options.nginx)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
-    results: dict[str, Any] = {"machine": machine, "clients_of_each_kind": options.clients}
+    results: dict[str, Any] = {
+        "machine": machine, "nginx_version": nginx_version(program), "clients_of_each_kind": options.clients,
+    }  # fmt: skip
     for kind in KINDS if options.only is None else (options.only,):
         times = options.switches if kind != "ssm" else max(2, options.switches // 10)
-        results[kind] = uvloop.run(measure(kind, times, options.clients))
+        results[kind] = uvloop.run(measure(kind, times, options.clients, program))
         sys.stdout.write(f"{kind}: {json.dumps(results[kind])}\n")
         sys.stdout.flush()
     if options.only is None:

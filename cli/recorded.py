@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from events.brokers import Brokers
+from events.brokers import Brokers, in_words
 from events.codec import EventError, decode_inference
 from events.inference import InferenceEvent, Role
 from events.partitions import partition_of
@@ -117,7 +117,7 @@ async def read(brokers: Brokers, wanted: Wanted, limit: int) -> Found:
             for number in range(counts[topic]) if only is None else (only,):
                 await _read(consumer, TopicPartition(topic, number), wanted, found.take, lambda: found.complete)
     except (KafkaError, OSError) as error:
-        raise Refusal(f"exchanges: {brokers} cannot be read: {str(error) or type(error).__name__}") from None
+        raise Refusal(f"exchanges: {brokers} cannot be read: {in_words(error)}") from None
     finally:
         with contextlib.suppress(Exception):
             await consumer.stop()

@@ -21,7 +21,7 @@ from configuration.target import Target
 from configuration.units import Duration, Size, parse_duration, parse_size
 from lifecycle.refusal import Refusal
 
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
 _LOCATION: Final = re.compile(r"(.*?)(?: - at `(?:key` in `)?\$(.*)`)?", re.DOTALL)
 _UNUSABLE: Final = re.compile(r"[\0\ud800-\udfff]")
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
@@ -216,7 +216,7 @@ class _Preparation:
         if isinstance(node, yaml.SequenceNode):
             return sum(self.prepare(value, f"{path}[{index}]") for index, value in enumerate(node.value))
         if _VARIABLE.search(node.value):
-            node.value = _VARIABLE.sub(lambda match: _variable(match[1], path, self._environment), node.value)
+            node.value = _VARIABLE.sub(lambda match: _variable(match, path, self._environment), node.value)
             if (
                 getattr(node, "style", None) is None
             ):  # unquoted: `workers: ${WORKERS}` is a number once the variable is in
@@ -244,7 +244,11 @@ class _Preparation:
         return values
 
 
-def _variable(name: str, path: str, environment: Mapping[str, str]) -> str:
+def _variable(match: re.Match[str], path: str, environment: Mapping[str, str]) -> str:
+    """As the shell has it: what stands behind `:-` is taken where the variable is not set, or empty."""
+    name, default = match.groups()
+    if default is not None:
+        return environment.get(name) or default
     if name not in environment:
         raise Refusal(f"{path} needs the environment variable {name}, which is not set")
     return environment[name]

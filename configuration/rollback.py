@@ -189,7 +189,7 @@ class Rollback(Section, frozen=True):
     on_feature_drift: Literal["corroborated", "alone"] = "corroborated"
     open: tuple[Literal["metrics", "health"], ...] = ("metrics", "health")
     exporters: tuple[str, ...] = ()
-    prometheus: str = "http://127.0.0.1:9090"
+    prometheus: str | None = "http://127.0.0.1:9090"
     prometheus_token_file: str | None = None
     proxies: tuple[str, ...] = ()
     cool_down: Duration = Duration(300)
@@ -212,7 +212,8 @@ class Rollback(Section, frozen=True):
         for field in ("exporters", "proxies"):
             for index, value in enumerate(getattr(self, field)):
                 url(f"{field}[{index}]", value)
-        url("prometheus", self.prometheus)
+        if self.prometheus is not None:
+            url("prometheus", self.prometheus)
         each_once("actions", self.actions)
         for name in self.actions:
             if name != "active-file" and getattr(self, name) is None:

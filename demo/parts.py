@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from configuration import Configuration
 from configuration.reading import convert
 from lifecycle.tether import Child
 from up.tree import Tree
@@ -43,21 +44,15 @@ async def models(
             await child.stop(5)
 
 
-@contextlib.asynccontextmanager
-async def everything(
-    ports: dict[str, int],
-    reference: Path,
-    state_dir: Path,
-    log: BinaryIO,
-    name: str = MODEL,
-    sections: Mapping[str, Any] = {},
-) -> AsyncIterator[dict[str, str]]:
-    """`shadowdrift up` in front of the models; where each part listens. `sections` are further ones of the model."""
-    document = {
+def document_of(
+    ports: dict[str, int], reference: Path, state_dir: Path, name: str = MODEL, sections: Mapping[str, Any] = {}
+) -> dict[str, Any]:
+    """What `shadowdrift.yaml` would say of the models. `sections` are further ones of the model."""
+    return {
         "kafka": "embedded",
         "state_dir": str(state_dir),
-        "proxy": {"listen": _address(8080), "admin": _address(9101), "workers": 1},
-        "exporter": {"listen": _address(9108)},
+        "proxy": {"listen": address(8080), "admin": address(9101), "workers": 1},
+        "exporter": {"listen": address(9108)},
         "models": [
             {
                 "name": name,
@@ -72,15 +67,25 @@ async def everything(
             }
         ],
     }
-    tree = Tree(convert(document, Path.cwd(), "shadowdrift demo"), output=log)
+
+
+def configured(document: dict[str, Any]) -> Configuration:
+    """That document, as the parts read it."""
+    return convert(document, Path.cwd(), "shadowdrift demo")
+
+
+@contextlib.asynccontextmanager
+async def running(document: dict[str, Any], log: BinaryIO) -> AsyncIterator[Tree]:
+    """`shadowdrift up` by that document."""
+    tree = Tree(configured(document), output=log)
     try:
         await tree.start()
-        yield tree.addresses
+        yield tree
     finally:
         await tree.stop()
 
 
-def _address(port: int) -> str:
+def address(port: int) -> str:
     """The usual port, or any free one where something has it already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -5,7 +5,7 @@
 that is a service outside, which lives when this machine does not.
 
 `POST /retraining` takes the place of what starts a training: it writes down what would have been trained, and trains
-nothing. `GET /` tells as JSON what has come.
+nothing (`demo.retraining.hook` does). `GET /` tells as JSON what has come.
 
 It announces `{"receivers": "http://127.0.0.1:8066"}` to its parent and ends with it, on SIGTERM and on SIGINT.
 """
@@ -26,6 +26,7 @@ import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from configuration.units import Address, cannot_listen, parse_address
+from demo.delivery import delivered
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
@@ -34,19 +35,6 @@ KEPT: Final = 200
 _LARGEST: Final = 16 * 1024 * 1024
 _LOOKS_EVERY: Final = 0.5
 _PATIENCE: Final = ClientTimeout(total=5)
-
-
-class Alert(msgspec.Struct, frozen=True):
-    """What counts of an alert."""
-
-    labels: dict[str, str]
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """A call of Alertmanager's, as far as it counts here."""
-
-    status: str
-    alerts: tuple[Alert, ...]
 
 
 class DeadMansSwitch:
@@ -105,13 +93,13 @@ class Receivers:
 
     async def watchdog(self, request: web.Request) -> web.Response:
         """Alertmanager lives, and so does Prometheus: without its alert nothing would come."""
-        if (await _read(request)).status == "firing":
+        if (await delivered(request)).status == "firing":
             self.switch.hear(time.monotonic())
         return web.Response(text="ok")
 
     async def retraining(self, request: web.Request) -> web.Response:
         """Write down what a training would have been started for."""
-        delivery = await _read(request)
+        delivery = await delivered(request)
         models = sorted({alert.labels.get("model", "") for alert in delivery.alerts} - {""})
         if delivery.status == "firing" and models:
             self._trainings.append({"models": models})
@@ -126,16 +114,6 @@ class Receivers:
     async def healthy(self, _: web.Request) -> web.Response:
         """Alive."""
         return web.Response(text="ok\n")
-
-
-_decoder: Final = msgspec.json.Decoder(Delivery)
-
-
-async def _read(request: web.Request) -> Delivery:
-    try:
-        return _decoder.decode(await request.read())
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise web.HTTPBadRequest(text="not a webhook of Alertmanager's\n") from None
 
 
 async def watch(switch: DeadMansSwitch, slack_file: Path, session: ClientSession) -> None:

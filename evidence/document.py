@@ -50,7 +50,7 @@ class Window(_Part, frozen=True, kw_only=True):
     """The event time of its oldest instance, and of its newest."""
     newest: float | None = None
     version: str | None = None
-    """Whose predictions it holds."""
+    """Whose predictions are shown."""
 
 
 class Bin(_Part, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from configuration import Configuration
 from configuration.option import load_for_part, parser
 from exporter.main import serve
 from lifecycle.process import run
@@ -11,8 +12,12 @@ from logs.lines import log_to_stdout
 
 
 def main(arguments: list[str]) -> int:
-    """Measure until SIGTERM."""
+    """Measure until SIGTERM; SIGHUP reads the file again."""
     options = parser("exporter", "Measure drift in the events, for Prometheus.").parse_args(arguments)
-    configuration = load_for_part("exporter", options.config)
+
+    def read() -> Configuration:
+        return load_for_part("exporter", options.config)
+
+    configuration = read()
     log_to_stdout("exporter")
-    return run(partial(serve, configuration))
+    return run(partial(serve, configuration, read=read))

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import signal
 import time
+from collections.abc import Callable
 
 from admin.server import AdminServer
 from configuration.brokers import brokers_of
@@ -23,6 +25,7 @@ from exporter.showing.collect import Collector
 from exporter.showing.comparisons import Comparer
 from exporter.showing.endpoint import EvidenceEndpoint
 from exporter.showing.evidence import Witness
+from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 
 _log = logging.getLogger("shadowdrift.exporter")
@@ -31,8 +34,19 @@ _STOP_SECONDS = 7.0
 _SEND_SECONDS = 2.0
 
 
-async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
-    """Serve until `stop`. Raises `Refusal` for what the user has to mend: profile, port, token file, topics."""
+async def serve(
+    configuration: Configuration,
+    tether: Tether,
+    stop: asyncio.Event,
+    read: Callable[[], Configuration] | None = None,
+) -> None:
+    """Serve until `stop`; `read` reads the configuration again, at a hangup.
+
+    Raises `Refusal` for what the user has to mend: profile, port, token file, topics.
+    """
+    hangup = asyncio.Event()
+    if read is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
     references = References(configuration)
     # Each event is some ten objects without a cycle, which come and go: looking for cycles at the usual distances costs
     # a fifth of the time. What is there from the start stays.
@@ -44,7 +58,7 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
     outbox = Outbox(brokers, intake.counters.unkept)
     store = StateStore(brokers, intake.counters)
     seat = Seat(brokers.bootstrap_servers)
-    consumer = Consumer(brokers, intake, store, seat.name)
+    consumer = Consumer(brokers, intake, store, outbox, seat.name)
     comparer = Comparer()
     collector = Collector(intake, consumer, time.monotonic, time.time, comparer)
     evidence = EvidenceEndpoint(Witness(intake, consumer, comparer, time.time))
@@ -66,6 +80,8 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         sending = asyncio.create_task(outbox.run(), name="send on")
         looking = asyncio.create_task(references.run(intake), name="look at profiles")
         tasks += [asyncio.create_task(stop.wait(), name="stop"), reading, sending, looking]
+        if read is not None:
+            tasks.append(asyncio.create_task(_follow(read, references, intake, tether, hangup), name="reload"))
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -76,6 +92,23 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         seat.leave()
         await server.stop()
         await labels.stop()
+
+
+async def _follow(
+    read: Callable[[], Configuration], references: References, intake: Intake, tether: Tether, hangup: asyncio.Event
+) -> None:
+    """At each hangup, go over to the versions that the configuration names now, or leave everything as it is."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        refused = ""
+        try:
+            references.rename(read(), intake)
+            _log.info("the configuration was taken")
+        except Refusal as error:
+            refused = str(error)
+            _log.error("the configuration was not taken; nothing changes", extra={"fields": {"why": refused}})
+        tether.announce({"reloaded": not refused, "why": refused})
 
 
 async def _end(tasks: list[asyncio.Task[object]]) -> None:

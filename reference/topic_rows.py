@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from events.brokers import Brokers
+from events.brokers import Brokers, in_words
 from events.codec import EventError, decode_inference
 from events.inference import InferenceEvent
 from events.partitions import partition_of
@@ -94,7 +94,7 @@ async def _read(brokers: Brokers, wanted: TopicRange, draft: Draft) -> None:
                 draft.add_rows(rows)
                 rows = []
     except (KafkaError, OSError) as error:
-        raise Refusal(f"profile: {wanted.topic} cannot be read: {str(error) or type(error).__name__}") from None
+        raise Refusal(f"profile: {wanted.topic} cannot be read: {in_words(error)}") from None
     finally:
         with contextlib.suppress(Exception):
             await consumer.stop()

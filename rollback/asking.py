@@ -1,11 +1,12 @@
-"""Asking back: the evidence from the exporter, latency and errors from Prometheus."""
+"""Asking back: the evidence from the exporter, latency and errors from Prometheus, or from the proxies themselves."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import os
-from typing import Any, Final
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import aiohttp
@@ -16,23 +17,26 @@ from configuration import Configuration
 from configuration.units import parse_address
 from evidence import document
 from evidence.document import Evidence
+from rollback.away import why
 from rollback.facts import Facts, RoleVersion, Traffic
+from rollback.looks import Look, Looks, counts_of
 from rollback.secret_file import token_of
+from rollback.tally import tallied
 
 WITHIN_SECONDS: Final = 5.0
 MAX_BYTES: Final = 64 * 1024 * 1024
-_FAILED: Final = frozenset({"error", "timeout", "truncated"})
-_NOBODYS: Final = frozenset({"client_closed", "fallback", "log_only"})
-"""Outcomes that say nothing of the version."""
-_ASKED_WRONGLY: Final = frozenset({"3xx", "4xx"})
 
 
 class AwayError(Exception):
     """Somebody cannot be asked; one line."""
 
 
+_Told: TypeAlias = tuple[Mapping[RoleVersion, Traffic] | None, frozenset[str] | None, str]
+"""Of one model: its traffic, which alerts of it fire, and why either is not known."""
+
+
 class Asking:
-    """Both sources, through one session."""
+    """All sources, through one session."""
 
     def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
         """Raises `Refusal` for a token file that cannot be used."""
@@ -42,11 +46,26 @@ class Asking:
         self._exporters = self._settings.exporters or (own,)
         self._exporter_token = token_of("exporter.token_file", configuration.exporter.token_file)
         self._prometheus_token = token_of("rollback.prometheus_token_file", self._settings.prometheus_token_file)
+        self._proxies = proxies_of(configuration)
+        self._proxy_token = token_of("proxy.token_file", configuration.proxy.token_file)
+        self._looks = Looks(self._settings.evidence.over)
+
+    async def run(self) -> None:
+        """Look at the proxies' counters until cancelled, where no Prometheus does."""
+        while self._settings.prometheus is None:
+            await asyncio.gather(*(self._look(proxy) for proxy in self._proxies))
+            await asyncio.sleep(self._looks.every)
+
+    async def _look(self, proxy: str) -> None:
+        """One that cannot be asked leaves a gap."""
+        with contextlib.suppress(AwayError, ValueError):
+            text = (await self._get(f"{proxy.rstrip('/')}/metrics", self._proxy_token)).decode()
+            self._looks.note(proxy, Look(time.monotonic(), counts_of(text)))
 
     async def facts(self, model: str, now: float) -> Facts:
         """Everything about one model, asked at once; what cannot be had is None, with the reason."""
         (evidence, evidence_why), (traffic, firing, traffic_why) = await asyncio.gather(
-            self._evidence(model), self._prometheus(model)
+            self._evidence(model), self._traffic(model)
         )
         return Facts(evidence, evidence_why, traffic, traffic_why, firing, now)
 
@@ -66,30 +85,40 @@ class Asking:
             return f"{path}: {error}"
         return found if found.model == model else f"{path}: the evidence is of another model"
 
-    async def _prometheus(self, model: str) -> tuple[dict[RoleVersion, Traffic] | None, frozenset[str] | None, str]:
+    async def _traffic(self, model: str) -> _Told:
+        if self._settings.prometheus is not None:
+            return await self._prometheus(model, self._settings.prometheus)
+        traffic = self._looks.traffic(model, time.monotonic())
+        if traffic is None:
+            return None, None, f"{', '.join(self._proxies) or 'no proxy'}: not looked at twice as yet"
+        return traffic, None, "there is no Prometheus (rollback.prometheus: null), so nobody knows what fires"
+
+    async def _prometheus(self, model: str, base: str) -> _Told:
         over = f"{max(1, round(self._settings.evidence.over))}s"
         of_model = f'model="{escaped(model)}"'
         try:
             requests, latency, alerts = await asyncio.gather(
                 self._query(
+                    base,
                     "sum by (role, version, status, outcome) "
-                    f"(increase(inference_requests_total{{{of_model}}}[{over}]))"
+                    f"(increase(inference_requests_total{{{of_model}}}[{over}]))",
                 ),
                 self._query(
+                    base,
                     "histogram_quantile(0.95, sum by (le, role, version) "
-                    f"(rate(inference_latency_seconds_bucket{{{of_model}}}[{over}])))"
+                    f"(rate(inference_latency_seconds_bucket{{{of_model}}}[{over}])))",
                 ),
-                self._query(f'ALERTS{{alertstate="firing", {of_model}}}'),
+                self._query(base, f'ALERTS{{alertstate="firing", {of_model}}}'),
             )
             firing = frozenset(sample["metric"].get("alertname", "") for sample in alerts)
             return traffic_of(requests, latency), firing, ""
         except AwayError as error:
-            return None, None, f"{self._settings.prometheus}: {error}"
+            return None, None, f"{base}: {error}"
         except (KeyError, TypeError, ValueError, LookupError) as error:
-            return None, None, f"{self._settings.prometheus}: its answer cannot be read: {error!r}"
+            return None, None, f"{base}: its answer cannot be read: {error!r}"
 
-    async def _query(self, expression: str) -> list[dict[str, Any]]:
-        url = f"{self._settings.prometheus.rstrip('/')}/api/v1/query?query={quote(expression, safe='')}"
+    async def _query(self, base: str, expression: str) -> list[dict[str, Any]]:
+        url = f"{base.rstrip('/')}/api/v1/query?query={quote(expression, safe='')}"
         answer = msgspec.json.decode(await self._get(url, self._prometheus_token))
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
@@ -110,41 +139,24 @@ class Asking:
         except TimeoutError:
             raise AwayError(f"no answer in {WITHIN_SECONDS:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise AwayError(f"cannot be asked: {_why(error)}") from None
+            raise AwayError(f"cannot be asked: {why(error)}") from None
+
+
+def proxies_of(configuration: Configuration) -> tuple[str, ...]:
+    """Admin addresses of the proxies that the rollback asks: those that are named, or the one that is configured."""
+    admin = parse_address(configuration.proxy.admin)
+    own = (f"http://{admin.reachable}",) if admin.port else ()
+    return configuration.rollback.proxies or own
 
 
 def traffic_of(requests: list[dict[str, Any]], latency: list[dict[str, Any]]) -> dict[RoleVersion, Traffic]:
-    """The samples of both queries, by role and version. A latency that is no finite number is none."""
-    counts: dict[RoleVersion, list[float]] = {}
-    for sample in requests:
-        labels, value = sample["metric"], float(sample["value"][1])
-        if labels["outcome"] in _NOBODYS or not math.isfinite(value):
-            continue
-        count = counts.setdefault((labels["role"], labels["version"]), [0.0, 0.0])
-        count[0] += value
-        if labels["status"] == "5xx" or (labels["outcome"] in _FAILED and labels["status"] not in _ASKED_WRONGLY):
-            count[1] += value
-    p95 = {(one["metric"]["role"], one["metric"]["version"]): float(one["value"][1]) for one in latency}
-    found = {}
-    for which in counts.keys() | p95.keys():
-        requested, failed = counts.get(which, (0.0, 0.0))
-        found[which] = Traffic(requested, failed, _finite(p95.get(which)))
-    return found
+    """The samples of both queries, by role and version."""
+    return tallied(
+        ((sample["metric"], float(sample["value"][1])) for sample in requests),
+        {(one["metric"]["role"], one["metric"]["version"]): float(one["value"][1]) for one in latency},
+    )
 
 
 def escaped(value: str) -> str:
     """A label's value, so that inside the quotes of a query it is nothing but a value."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _why(error: Exception) -> str:
-    """Without the address, which aiohttp repeats where it cannot connect; of TLS its own words say more."""
-    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        cause = error.os_error
-        known = cause.errno is not None and cause.errno > 0
-        return (os.strerror(cause.errno or 0) if known else cause.strerror or str(cause)).lower()
-    return str(error)

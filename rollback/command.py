@@ -7,8 +7,6 @@ import getpass
 import json
 import socket
 import sys
-import urllib.error
-import urllib.request
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +15,8 @@ from configuration import Configuration, load
 from configuration.option import DEFAULT_FILE, Parser
 from configuration.units import parse_address
 from lifecycle.process import run
-from lifecycle.refusal import Refusal
 from logs.lines import log_to_stdout
+from rollback.client import Client
 from rollback.secret_file import token_of
 
 COMMANDS: Final = {
@@ -32,7 +30,6 @@ COMMANDS: Final = {
     "follow": "watch a parameter or a file, and do on this host what it says",
 }
 REFUSED_BY_THE_SERVICE: Final = 1
-WITHIN_SECONDS: Final = 60.0
 
 
 def main(arguments: list[str]) -> int:
@@ -84,48 +81,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _ask(configuration: Configuration, options: argparse.Namespace) -> int:
     base = options.url or f"http://{parse_address(configuration.rollback.listen).reachable}"
-    token = token_of("rollback.token_file", configuration.rollback.token_file)
+    file = configuration.rollback.token_file
+    client = Client(base, token_of("rollback.token_file", file), file)
     if options.command == "status":
-        _, answer = _call(base, "/status", token, None)
+        answer = client.status()
         sys.stdout.write(json.dumps(answer, indent=1) + "\n" if options.json else _status(answer))
         return 0
     if options.command in ("rollback", "restore", "pause", "promote"):
-        _, status = _call(base, "/status", token, None)
-        for warning in status["irreversible"]:
+        for warning in client.status()["irreversible"]:
             sys.stderr.write(f"shadowdrift: {warning}\n")
     order = {"model": options.model, "reason": options.reason, "by": options.by or _user()}
     order |= {name: getattr(options, name) for name in ("version", "force") if getattr(options, name, None)}
-    code, answer = _call(base, f"/{options.command}", token, order)
+    code, answer = client.order(options.command, order)
     sys.stdout.write(json.dumps(answer, indent=1) + "\n" if options.json else _outcome(answer))
     return 0 if code == 200 else REFUSED_BY_THE_SERVICE
-
-
-def _call(base: str, path: str, token: str | None, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
-    """One call of the service; its status and its answer. Raises `Refusal` where there is none."""
-    url = f"{base.rstrip('/')}{path}"
-    if not url.startswith(("http://", "https://")):
-        raise Refusal(f"--url must be like http://127.0.0.1:9109, got {base!r}")
-    headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - http or https, see above
-    try:
-        with urllib.request.urlopen(request, timeout=WITHIN_SECONDS) as answer:  # noqa: S310
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            try:
-                found = json.load(error)
-            except ValueError:
-                found = {}
-        if error.code in (409, 503) and "decision" in found:
-            return error.code, found
-        why = found.get("error", "no answer of ours")
-        raise Refusal(f"the rollback at {base} answered {error.code}: {why}") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", error)
-        raise Refusal(
-            f"the rollback at {base} cannot be asked: {why}; is `shadowdrift rollback` running, and there?"
-        ) from None
 
 
 def _outcome(answer: dict[str, Any]) -> str:

@@ -135,9 +135,9 @@ async def follow(configuration: Configuration, tether: Tether, stop: asyncio.Eve
     """Follow until `stop`. Raises `Refusal`."""
     settings = configuration.rollback
     async with aiohttp.ClientSession() as session:
-        file = proxies_file(configuration, session)
+        writes = proxies_file(configuration, session) if "active-file" in settings.follow.actions else None
+        file = writes or ActiveFile(Path(configuration.state_dir))  # which is only read: that takes no proxy's token
         steps = Steps([_action(name, configuration, session, file) for name in settings.follow.actions])
-        writes = file if "active-file" in settings.follow.actions else None
         follower = Follower(configuration, _source(settings, configuration, file), steps, writes)
         _log.info("follows", extra={"fields": {"source": settings.follow.source, "actions": settings.follow.actions}})
         tether.announce({"follow": settings.follow.source})

@@ -13,7 +13,6 @@ import aiohttp
 
 from admin.server import AdminServer
 from configuration import Configuration
-from configuration.units import parse_address
 from lifecycle.tether import Tether
 from rollback.actions.action import Action
 from rollback.actions.active_file import ActiveFile
@@ -21,7 +20,7 @@ from rollback.actions.nginx import NginxUpstream
 from rollback.actions.ssm import Parameter
 from rollback.actions.steps import Steps
 from rollback.actions.webhook import Call
-from rollback.asking import Asking
+from rollback.asking import Asking, proxies_of
 from rollback.audit import Audit
 from rollback.commands import Commands
 from rollback.counters import RollbackMetrics
@@ -69,20 +68,19 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         _log.info("rollback listens", extra={"fields": fields})
         telling = asyncio.create_task(notices.run(), name="tell")
         looking = asyncio.create_task(_look(switch), name="look")
+        counting = asyncio.create_task(asking.run(), name="look at the proxies")
         await stop.wait()
         await endpoints.finish(_STOP_SECONDS)
         await notices.finish(_NOTICE_SECONDS)
-        for task in (telling, looking):
+        for task in (telling, looking, counting):
             task.cancel()
-        await asyncio.gather(telling, looking, return_exceptions=True)
+        await asyncio.gather(telling, looking, counting, return_exceptions=True)
 
 
 def proxies_file(configuration: Configuration, session: aiohttp.ClientSession | None) -> ActiveFile:
     """The action `active-file`, which asks the proxies that the configuration names, or the one that it configures."""
-    admin = parse_address(configuration.proxy.admin)
-    own = (f"http://{admin.reachable}",) if admin.port else ()
     token = token_of("proxy.token_file", configuration.proxy.token_file)
-    return ActiveFile(Path(configuration.state_dir), session, configuration.rollback.proxies or own, token)
+    return ActiveFile(Path(configuration.state_dir), session, proxies_of(configuration), token)
 
 
 def _action(name: str, configuration: Configuration, session: aiohttp.ClientSession, active_file: ActiveFile) -> Action:

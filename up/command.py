@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from up.tree import Tree
 
 
 def main(arguments: list[str]) -> int:
-    """Run every part until SIGTERM or Ctrl-C."""
+    """Run every part until SIGTERM or Ctrl-C; SIGHUP reads the file again."""
     made = parser("up", "Run proxy, exporter, rollback and, with `kafka: embedded`, a broker as one process tree.")
     made.add_argument("--production", metavar="URL", help="the model that serves; needs no configuration file")
     made.add_argument("--shadow", metavar="URL", help="the model that gets the clones, beside --production")
@@ -33,7 +36,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"shadowdrift: {line}\n")
 
     async def serve(_: Tether, stop: asyncio.Event) -> None:
-        await _up(configuration, stop)
+        await _up(configuration, None if options.production else partial(_from_file, options), stop)
 
     return run(serve)
 
@@ -77,8 +80,11 @@ def _notices(configuration: Configuration) -> list[str]:
     return lines
 
 
-async def _up(configuration: Configuration, stop: asyncio.Event) -> None:
-    tree = Tree(configuration)
+async def _up(configuration: Configuration, read: Callable[[], Configuration] | None, stop: asyncio.Event) -> None:
+    """`read` reads the file again, where there is one."""
+    tree, hangup = Tree(configuration), asyncio.Event()
+    if read is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
     try:
         await tree.start()
         addresses = tree.addresses
@@ -90,11 +96,27 @@ async def _up(configuration: Configuration, stop: asyncio.Event) -> None:
         )
         ended = asyncio.create_task(tree.until_one_ends())
         stopping = asyncio.create_task(stop.wait())
+        reloading = asyncio.create_task(_follow(tree, read, hangup))
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        reloading.cancel()
+        await asyncio.gather(reloading, return_exceptions=True)
         if ended.done():
             child = ended.result()
             raise Refusal(f"the {child.name} ended unexpectedly (exit code {child.ended.result()}); all parts stop")
         ended.cancel()
     finally:
         await tree.stop()
+
+
+async def _follow(tree: Tree, read: Callable[[], Configuration] | None, hangup: asyncio.Event) -> None:
+    """At each hangup, let the parts take the file as it is now, or leave everything as it is."""
+    while read is not None:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            await tree.reload(read())
+        except Refusal as error:
+            sys.stderr.write(f"shadowdrift: the configuration was not taken; nothing changes: {error}\n")
+        else:
+            sys.stderr.write("shadowdrift: the configuration was taken\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -11,10 +12,13 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from configuration import Configuration, Kafka, resolved_document
+from lifecycle.refusal import Refusal
 from lifecycle.tether import Child
 
 STOP_SECONDS: Final = 5.0
 """What a part may take to end, beyond the proxy's own drain."""
+RELOAD_SECONDS: Final = 60.0
+"""What a part may take to take another configuration: the proxy starts its workers first."""
 
 
 def decides(configuration: Configuration) -> bool:
@@ -31,32 +35,84 @@ class Tree:
         self._configuration = configuration
         self._output = output
         self._directory = Path(tempfile.mkdtemp(prefix="shadowdrift-"))
-        self._children: list[Child] = []
+        self._children: dict[str, Child] = {}
+        self._changed = asyncio.Event()
+        self._answers: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        """What proxy and exporter have said of a configuration that they were to take."""
         self.addresses: dict[str, str] = {}
         """Where each part listens: `proxy`, `admin`, `exporter`, `kafka`, and `rollback` where there is one."""
 
     async def start(self) -> None:
         """Start every part and wait until it listens. Raises `Refusal`; `stop` is due then too."""
-        configuration = self._configuration
-        if configuration.kafka == "embedded":
+        kafka = self._configuration.kafka
+        if kafka == "embedded":
             broker = await self._child("development broker", "up.development_broker")
-            kafka = Kafka(bootstrap_servers=str((await broker.ready())["bootstrap_servers"]))
-            configuration = msgspec.structs.replace(configuration, kafka=kafka)
-        assert configuration.kafka != "embedded"
-        self.addresses["kafka"] = configuration.kafka.bootstrap_servers
+            self.addresses["kafka"] = str((await broker.ready())["bootstrap_servers"])
+        else:
+            self.addresses["kafka"] = kafka.bootstrap_servers
         # The exporter first: it has begun to join its group when the first event is written.
         for part in ("exporter", "proxy"):
-            await self._part(part, configuration)
-        if decides(configuration):
-            await self._part("rollback", self._with_neighbours(configuration))
+            await self._part(part, self._configuration)
+            queue = self._answers[part] = asyncio.Queue()
+            self._children[part].listen(queue.put_nowait)
+        if decides(self._configuration):
+            await self._part("rollback", self._configuration)
+
+    async def reload(self, configuration: Configuration) -> None:
+        """Let the parts take another configuration, all of them or none. Raises `Refusal` where one does not.
+
+        Proxy and exporter go on meanwhile; the rollback, whose memory is on the disk, is started anew. The proxy comes
+        last: whom it asks is known to the others by then.
+        """
+        former = self._configuration
+        if former.kafka != configuration.kafka:
+            raise Refusal("kafka must stay as it is while the parts run; start them anew to change it")
+        begun: list[str] = []
+        try:
+            for part in ("exporter", "rollback", "proxy"):
+                begun.append(part)
+                await self._take(part, configuration)
+        except Refusal:
+            for part in reversed(begun):
+                await self._take(part, former)
+            raise
+        self._configuration = configuration
+
+    async def _take(self, part: str, configuration: Configuration) -> None:
+        if part == "rollback":
+            if part in self._children:
+                await self._children.pop(part).stop(STOP_SECONDS)
+            if decides(configuration):
+                await self._part(part, configuration)
+            return
+        self._write(part, configuration)
+        while not self._answers[part].empty():  # of one that was given up on
+            self._answers[part].get_nowait()
+        self._children[part].process.send_signal(signal.SIGHUP)
+        try:
+            async with asyncio.timeout(RELOAD_SECONDS):
+                answer = await self._answers[part].get()
+        except TimeoutError:
+            raise Refusal(f"the {part} has not taken the configuration in {RELOAD_SECONDS:g} s") from None
+        if not answer["reloaded"]:
+            raise Refusal(f"the {part} does not take the configuration: {answer['why']}")
 
     async def _part(self, part: str, configuration: Configuration) -> None:
+        child = await self._child(part, "cli.main", part, "--config", str(self._write(part, configuration)))
+        announced: dict[str, Any] = await child.ready()
+        self.addresses |= announced
+
+    def _write(self, part: str, configuration: Configuration) -> Path:
+        """The file that a part reads."""
+        if configuration.kafka == "embedded":
+            kafka = Kafka(bootstrap_servers=self.addresses["kafka"])
+            configuration = msgspec.structs.replace(configuration, kafka=kafka)
+        if part == "rollback":
+            configuration = self._with_neighbours(configuration)
         file = self._directory / f"{part}.yaml"
         file.touch(mode=0o600)
         file.write_text(resolved_document(configuration))
-        child = await self._child(part, "cli.main", part, "--config", str(file))
-        announced: dict[str, Any] = await child.ready()
-        self.addresses |= announced
+        return file
 
     def _with_neighbours(self, configuration: Configuration) -> Configuration:
         """The rollback asks the parts of this tree, wherever they listen, unless it is told whom to ask."""
@@ -69,17 +125,27 @@ class Tree:
 
     async def _child(self, name: str, module: str, *arguments: str) -> Child:
         child = await Child.start(name, module, arguments, output=self._output)
-        self._children.append(child)
+        self._children[name] = child
+        self._changed.set()
         return child
 
     async def until_one_ends(self) -> Child:
         """The first part that ends, which none should."""
-        await asyncio.wait({child.ended for child in self._children}, return_when=asyncio.FIRST_COMPLETED)
-        return next(child for child in self._children if child.ended.done())
+        while True:
+            self._changed.clear()
+            changed = asyncio.create_task(self._changed.wait())
+            try:
+                running = {child.ended for child in self._children.values()}
+                await asyncio.wait({*running, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+            for child in self._children.values():
+                if child.ended.done():
+                    return child
 
     async def stop(self) -> None:
         """Stop the parts, the proxy first: it delivers what it has captured."""
         within = 3 * float(self._configuration.proxy.drain_timeout) + STOP_SECONDS
-        for child in reversed(self._children):
+        for child in reversed(self._children.values()):
             await child.stop(within)
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -9,12 +9,12 @@ from typing import Final
 
 import msgspec
 
+from bench import pages
 from bench.detection.detectors import DETECTORS, TUNED, Detector
 from bench.detection.measuring import NEVER, Delay, Driftless, Effort, FalseAlarms, FullWindow
 from bench.detection.traffic import PATTERNS, SHIFTS, Shift
 
-BEGIN: Final = "<!-- measured: made by `make bench-detection` from bench/results/detection.json -->"
-END: Final = "<!-- end of what was measured -->"
+BEGIN: Final = pages.begin("bench-detection", "detection.json")
 
 
 class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,19 +35,12 @@ def save(found: Results, results: Path, picture: Path, page: Path) -> None:
     (results / "detection.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     (results / "detection.md").write_text(f"# How soon drift is seen\n\n{tables(found)}")
     picture.write_text(svg(found))
-    page.write_text(into(page.read_text(), found))
+    page.write_text(pages.into(page.read_text(), BEGIN, tables(found)))
 
 
 def load(path: Path) -> Results:
     """Read what `save` has written. Raises msgspec.ValidationError for anything else."""
     return msgspec.json.decode(path.read_bytes(), type=Results)
-
-
-def into(page: str, found: Results) -> str:
-    """The page with the tables between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables(found)}\n{END}{after}"
 
 
 def tables(found: Results) -> str:

@@ -1,7 +1,6 @@
 """Kafka to the intake: sessions with the brokers, one after the other, until the process ends.
 
-Which partitions are ours is `membership`'s to know, where their reading begins is `placing`'s. Committed offsets serve
-lag tools, and tell what an earlier run has already sent on.
+Which partitions are ours is `membership`'s to know, where their reading begins is `placing`'s.
 """
 
 from __future__ import annotations
@@ -19,8 +18,11 @@ from aiokafka.errors import KafkaError
 from events import topics
 from events.brokers import Brokers
 from events.obstacles import Obstacle
+from exporter.reading.committing import Commits
+from exporter.reading.hearing import Hearing
 from exporter.reading.intake import Intake
 from exporter.reading.membership import HEARTBEAT_SECONDS, REBALANCE_SECONDS, SESSION_SECONDS, Membership
+from exporter.reading.outbox import Outbox
 from exporter.reading.placing import TOPICS, Placing
 from exporter.reading.shedding import Shedding
 from exporter.reading.state import Standing, StateStore
@@ -33,10 +35,7 @@ GROUP: Final = "shadowdrift-exporter"
 
 _SLICE_SECONDS: Final = 0.01
 """Decoding never holds the event loop for much longer than this, one message apart."""
-_COMMIT_SECONDS: Final = 5.0
 _CALL_SECONDS: Final = 15.0
-_SILENT_SECONDS: Final = 10.0
-"""A broker answers a fetch twice a second, also when there is nothing to read."""
 _FIRST_WRITE_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 2.0
 _BACKOFF_SECONDS: Final = (0.5, 10.0)
@@ -45,7 +44,9 @@ _BACKOFF_SECONDS: Final = (0.5, 10.0)
 class Consumer:
     """Reads the topics of events and of labels into the intake until it is cancelled."""
 
-    def __init__(self, brokers: Brokers, intake: Intake, store: StateStore, seat: str | None = None) -> None:
+    def __init__(
+        self, brokers: Brokers, intake: Intake, store: StateStore, outbox: Outbox, seat: str | None = None
+    ) -> None:
         """`seat` is a name in the group that no other process has; without one a crash costs a session's length."""
         self._brokers = brokers
         self._intake = intake
@@ -56,9 +57,9 @@ class Consumer:
         self._stepping = Stepping(intake, self.placing)
         self._shedding = Shedding()
         self._consumer: AIOKafkaConsumer | None = None
-        self._commit: asyncio.Task[None] | None = None
-        self._heard: dict[TopicPartition, tuple[int | None, float]] = {}
-        """By partition, aiokafka's mark of the last answer to a fetch, and when we saw it change."""
+        self._outbox = outbox
+        self._commits = Commits(self.placing, self._membership, outbox)
+        self._hearing = Hearing()
         self._waits_for: str | None = "Kafka"
         self.obstacle: Obstacle | None = None
         """What keeps it from Kafka, None while nothing does."""
@@ -94,6 +95,10 @@ class Consumer:
         """Which owner of the model's partition we are, if it is ours."""
         mine = self._membership.assigned is not None and self._membership.fresh()
         return self.placing.epoch(model) if mine else None
+
+    async def sent_on(self, standing: Standing) -> None:
+        """Wait until what was to be sent on of what it is made of is acknowledged, or can be sent on by nobody."""
+        await self._outbox.passed({(topic, standing.partition): at for topic, at in standing.offsets.items()})
 
     def begin_anew(self, model: str) -> None:
         """Forget what is known of a model."""
@@ -169,7 +174,7 @@ class Consumer:
             await self._close(consumer, writing)
 
     async def _read(self, consumer: AIOKafkaConsumer, writing: asyncio.Task[None]) -> None:
-        commit_at = time.monotonic() + _COMMIT_SECONDS
+        self._commits.begin()
         membership = self._membership
         while True:
             generation = membership.generation
@@ -186,9 +191,7 @@ class Consumer:
                 self._listen(consumer)
             if writing.done():
                 writing.result()
-            if time.monotonic() >= commit_at:
-                commit_at = time.monotonic() + _COMMIT_SECONDS
-                self._commit_later(consumer)
+            self._commits.look(consumer)
 
     async def _place(self, consumer: AIOKafkaConsumer, assigned: frozenset[TopicPartition]) -> None:
         membership, generation = self._membership, self._membership.generation
@@ -205,7 +208,7 @@ class Consumer:
         membership.placed = generation
         self._stepping.restart()
         self._shedding.forget()
-        self._heard = {}
+        self._hearing.restart()
         self._waits_for = None
         numbers = sorted(partition.partition for partition in assigned if partition.topic == topics.PRODUCTION)
         _log.info("partitions assigned", extra={"fields": {"partitions": numbers}})
@@ -259,17 +262,10 @@ class Consumer:
                 )
 
     def _listen(self, consumer: AIOKafkaConsumer) -> None:
-        """Notice a broker that has fallen silent: aiokafka asks it again and again and tells nobody."""
+        """Say when a broker has fallen silent, and when it is heard again."""
         if not self._membership.settled():
             return
-        now = time.monotonic()
-        marks = {partition: consumer.last_poll_timestamp(partition) for partition in self.placing.positions}
-        heard = self._heard
-        self._heard = {
-            partition: heard[partition] if partition in heard and heard[partition][0] == mark else (mark, now)
-            for partition, mark in marks.items()
-        }
-        silent = any(now - at > _SILENT_SECONDS for _, at in self._heard.values())
+        silent = self._hearing.silent(consumer, self.placing.positions, time.monotonic())
         if silent and self.obstacle is None:
             self.obstacle = "unreachable"
             _log.warning("a broker does not answer; reading goes on when it does", extra={"fields": self._servers()})
@@ -289,29 +285,16 @@ class Consumer:
                 end = self._consumer.highwater(partition) or end
         return end
 
-    def _commit_later(self, consumer: AIOKafkaConsumer) -> None:
-        """Commit beside the reading; one at a time, and a failure matters to nobody."""
-        if self._commit is None or self._commit.done():
-            self._commit = asyncio.create_task(self._commit_now(consumer), name="commit offsets")
-
-    async def _commit_now(self, consumer: AIOKafkaConsumer) -> None:
-        assigned = self._membership.assigned or frozenset()
-        offsets = {partition: at for partition, at in self.placing.positions.items() if partition in assigned}
-        with contextlib.suppress(KafkaError, TimeoutError):
-            if offsets and self._membership.settled():
-                await asyncio.wait_for(consumer.commit(offsets), _CALL_SECONDS)
-
     async def _close(self, consumer: AIOKafkaConsumer, writing: asyncio.Task[None] | None) -> None:
         """End the session; an absent broker does not put it off for long."""
-        for task in (self._commit, writing):
-            if task is not None:
-                task.cancel()
+        self._commits.end()
         if writing is not None:
+            writing.cancel()
             await asyncio.wait([writing])
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._store.write(self), _STOP_SECONDS)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._commit_now(consumer), _STOP_SECONDS / 2)
+            await asyncio.wait_for(self._commits.now(consumer), _STOP_SECONDS / 2)
         await self._store.close()
         self._consumer = None
         self._membership.leave(consumer)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import thread_time
 from typing import Final, Protocol
 
+from configuration.model import Model
 from events.codec import EventError, decode_inference, decode_labels
 from events.headers import CUT, FORWARDED, INFERENCE_TYPE, LABELS_TYPE, Headers, header, rejected_headers
 from events.inference import ROLES, InferenceEvent
@@ -19,7 +20,8 @@ from exporter.reading.counters import Counters, Reason
 from exporter.reading.outbox import Message
 from exporter.reading.replay import Replay
 from exporter.windows.labelled import RESULTS
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 from reference.profile import Profile
 
 _CLOCK_EVERY: Final = 16
@@ -78,6 +80,14 @@ class Intake:
         self.refused.discard(model)
         if model in self.owned:
             self.owned[model].refer(measured)
+
+    def rename(self, model: Model) -> None:
+        """Call other versions of a configured model production and shadow; nothing that is measured changes."""
+        known = self.models[model.name]
+        self.models[model.name] = Measured(model, known.profile, known.source)
+        if model.name in self.owned:
+            owned = self.owned[model.name]  # whose reference may be made of the traffic
+            owned.refer(Measured(model, owned.measured.profile, owned.measured.source))
 
     def place(self, partitions: int) -> bool:
         """Learn how many partitions the topics have, and so where each model's events belong.
@@ -161,7 +171,8 @@ class Intake:
         self.counters.consumed[topic] += 1
         self.counters.rejected["unreadable"] += 1
         if not repeated:
-            self._post(Message(REJECTED, None, b"", rejected_headers("unreadable", why, topic, partition, offset)))
+            headers = rejected_headers("unreadable", why, topic, partition, offset)
+            self._post(Message(REJECTED, None, b"", headers, source=(topic, partition, offset)))
 
     def _flush(self, state: ModelState) -> None:
         """Let what waits enter, and count what only shows then."""
@@ -246,7 +257,7 @@ class Intake:
         self.counters.foreign[record.topic] += 1
         if not repeated:
             headers: Headers = [*record.headers, (FORWARDED, b"1")]
-            self._post(Message(record.topic, event.model.encode(), record.value, headers, partition))
+            self._post(Message(record.topic, event.model.encode(), record.value, headers, partition, _source(record)))
 
     def _keep(self, record: Record, reason: str, text: str) -> None:
         headers = rejected_headers(reason, text, record.topic, record.partition, record.offset)
@@ -255,11 +266,15 @@ class Intake:
         if value is not None and len(value) > _KEPT_BYTES:  # a broker takes no more in one message
             headers.append((CUT, str(len(value)).encode()))
             value = value[:_KEPT_BYTES]
-        self._post(Message(REJECTED, record.key, value, [*record.headers, *headers]))
+        self._post(Message(REJECTED, record.key, value, [*record.headers, *headers], source=_source(record)))
 
     def _post(self, message: Message) -> None:
         if not self._send(message):
             self.counters.unkept[message.topic] += 1
+
+
+def _source(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
 
 
 def _check_type(record: Record, expected: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,8 @@ class Message:
     value: bytes | None
     headers: Headers
     partition: int | None = None
+    source: tuple[str, int, int] | None = None
+    """The topic, partition and offset that it was read from."""
 
     def __len__(self) -> int:
         headers = sum(len(name) + len(value or b"") for name, value in self.headers)
@@ -51,6 +54,8 @@ class Outbox:
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
+        self._sent = asyncio.Event()
+        """Set with every batch whose fate is known, and then replaced."""
 
     def put(self, message: Message) -> bool:
         """Take a message to send; False, and the caller counts, when the queue is full."""
@@ -90,6 +95,20 @@ class Outbox:
         """How many messages wait."""
         return len(self._queue)
 
+    def unsent(self) -> dict[tuple[str, int], int]:
+        """By the topic and partition that they were read from, the lowest offset of those that wait."""
+        lowest: dict[tuple[str, int], int] = {}
+        for message in self._queue:
+            if message.source is not None:
+                topic, partition, offset = message.source
+                lowest[topic, partition] = min(offset, lowest.get((topic, partition), offset))
+        return lowest
+
+    async def passed(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Wait until nothing waits that was read below these offsets, by topic and partition."""
+        while any(offset < offsets.get(place, 0) for place, offset in self.unsent().items()):
+            await self._sent.wait()
+
     async def finish(self, within: float) -> None:
         """Wait until all is sent, for at most `within` seconds; what is left then will not be kept, and is counted."""
         with contextlib.suppress(TimeoutError):
@@ -117,6 +136,8 @@ class Outbox:
         if not self._queue:
             self._filled.clear()
             self._emptied.set()
+        self._sent.set()
+        self._sent = asyncio.Event()
 
     async def _send(self, producer: AIOKafkaProducer, message: Message) -> None:
         await asyncio.wait_for(

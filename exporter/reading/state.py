@@ -33,6 +33,10 @@ _READ_SECONDS: Final = 120.0
 _POLL_MS: Final = 500
 _FETCH_BYTES: Final = 8 * 1024 * 1024
 _MAX_REQUEST_BYTES: Final = 1024 * 1024
+_SENT_ON_SECONDS: Final = 10.0
+_PATIENCE: Final = 6
+"""So many times in a row a round is put off for what waits to be sent on: a topic that takes nothing must not cost the
+windows of hours."""
 
 
 @dataclass
@@ -79,6 +83,9 @@ class Owner(Protocol):
     def epoch(self, model: str) -> int | None:
         """Which owner of the model's partition we are; None if it is not ours, or not for certain."""
 
+    async def sent_on(self, standing: Standing) -> None:
+        """Wait until what had to be sent on of what this is made of has been, or can be by nobody."""
+
     def begin_anew(self, model: str) -> None:
         """Forget what is known of a model."""
 
@@ -92,6 +99,7 @@ class StateStore:
         self._brokers = brokers
         self._producer: AIOKafkaProducer | None = None
         self._writing = asyncio.Lock()
+        self._put_off = 0
         self._told = False
 
     async def read(self, partitions: Iterable[int], models: Iterable[str]) -> dict[int, Stored]:
@@ -171,6 +179,7 @@ class StateStore:
         snapshots = [*made.bodies, *made.heads]
         try:
             messages = await asyncio.to_thread(lambda: {each.key: encoded(each) for each in snapshots})
+            await self._sent_on(owner, standing)
             await self._send(
                 owner, standing, {key: text for each in messages.values() for key, text in each.pieces.items()}
             )
@@ -182,6 +191,18 @@ class StateStore:
             raise
         self._counters.state_writes["written"] += len(snapshots)
         await self._send(owner, standing, dict.fromkeys(self.ledger.acknowledged(made, messages)))
+
+    async def _sent_on(self, owner: Owner, standing: Standing) -> None:
+        """Whoever begins with what is written reads nothing below it, and so would send nothing of it on."""
+        try:
+            async with asyncio.timeout(_SENT_ON_SECONDS):
+                await owner.sent_on(standing)
+        except TimeoutError:
+            self._put_off += 1
+            if self._put_off <= _PATIENCE:
+                raise TimeoutError("what has to be sent on is not acknowledged yet") from None
+            _log.warning("windows are written although rejected or foreign events wait to be sent on")
+        self._put_off = 0
 
     async def _forget(self, owner: Owner, standing: Standing) -> None:
         """A tombstone for each key of a model that has long been silent; it begins anew."""

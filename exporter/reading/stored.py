@@ -17,7 +17,7 @@ import msgspec
 
 from exporter.reading.counters import StateReason
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 EPOCH: Final = "shadowdrift_epoch"
 """The header of a message that tells which owner of the partition wrote it, counted from 1."""
 

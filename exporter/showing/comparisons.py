@@ -23,7 +23,8 @@ from exporter.statistics.significance import (
     pvalue_by_column,
     significant,
 )
-from exporter.windows.models import OTHER, Measured, ModelState
+from exporter.windows.measured import OTHER, Measured
+from exporter.windows.models import ModelState
 from exporter.windows.window import Layout, Window
 
 Ints = NDArray[np.int64]

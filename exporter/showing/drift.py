@@ -11,7 +11,8 @@ from evidence.document import LEVELS
 from exporter.showing.comparisons import Compared, Comparer, drifted_tenants
 from exporter.showing.exposition import Family, Labels, Sample, label_texts, lines, numbers
 from exporter.showing.moved import bin_shares, top_bins, top_columns
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 
 _HELP: Final = {
     "drift_psi": "Population stability index of the production window; 0.1 is a moderate shift, 0.2 a large one.",

@@ -15,7 +15,8 @@ from exporter.showing.moved import bin_shares, top_bins
 from exporter.showing.pair_families import pairs_of
 from exporter.showing.quality import ratios
 from exporter.showing.references import reference_of
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 
 
 class Witness:

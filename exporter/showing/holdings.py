@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from events.inference import ROLES, Role
 from exporter.showing.exposition import Family, Sample, label_texts, lines, numbers
 from exporter.showing.quality import shares
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 from exporter.windows.window import Window
 
 _QUALITY: Final = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from evidence import document
 from exporter.reading.intake import Intake
 from exporter.showing.exposition import Family, Sample
-from exporter.windows.models import Measured
+from exporter.windows.measured import Measured
 
 
 def reference_of(intake: Intake, measured: Measured) -> document.Reference:

@@ -3,8 +3,8 @@
 Three logs meet by the request's id. Of each the last `keep` are remembered: instances of sampled production answers,
 instances of shadow answers, labels. A label joins as soon as all three are there, whichever comes last; what it says is
 then counted for good. So nothing depends on how the topics are read, as long as none of them is read by more than
-`keep` ahead of the others. The measures are over the last W labelled instances in the order of the labels' log, both
-models' answers being of the versions that answer now (`runs`).
+`keep` ahead of the others. The measures are over the last W labelled instances in the order of the labels' log of which
+both models' answers are of the periods that are shown (`leading`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from configuration.model import Labels
-from events.inference import InferenceEvent, Role
+from events.inference import ROLES, InferenceEvent, Role
 from events.labels import LabelsEvent
 from exporter.windows.answers import identity, packed, unpacked
+from exporter.windows.leading import NOBODY
 from exporter.windows.remembered import Entry, Remembered
 from exporter.windows.scores import Measures, Scores, score
 from reference.profile import Column
@@ -29,15 +30,6 @@ RESULTS: Final[tuple[Result, ...]] = ("joined", "late", "ambiguous", "waiting")
 _Source = Literal["production", "shadow", "labels"]
 
 
-class Answers:
-    """One role's answers that may still get a label."""
-
-    def __init__(self, keep: int, entries: int | None) -> None:
-        self.memory: Final = Remembered(keep, entries)
-        self.begun = 0
-        """How many instances came before the version that answers now."""
-
-
 class Labelled:
     """The labels of one model."""
 
@@ -46,10 +38,10 @@ class Labelled:
         self.size: Final = size
         self.revision = 0
         """Another number after each change."""
-        self._answers: Final[dict[Role, Answers]] = {
-            "production": Answers(settings.keep, entries),
-            "shadow": Answers(settings.keep, entries),
-        }
+        self.shown: Final[dict[Role, int]] = dict.fromkeys(ROLES, NOBODY)
+        """Which period of each role."""
+        self._answers: Final[dict[Role, Remembered]] = {role: Remembered(settings.keep, entries) for role in ROLES}
+        """Those that may still get a label; what was said begins with the period."""
         self._labels: Final = Remembered(settings.keep, entries)
         self._settled: Final = bytearray(settings.keep)
         """By a label's number modulo `keep`: 1 where it has joined, or turned out not to fit."""
@@ -59,18 +51,11 @@ class Labelled:
         """What came from `_source` and has not been looked up: key, number of its last instance, what was said."""
         self._counts: Counter[str] = Counter()
 
-    def restart(self, role: Role) -> None:
-        """Another version answers in this role now; labels of the former one's answers join, and say nothing."""
-        self._look_up()
-        self._answers[role].begun = self._answers[role].memory.total
-        self._scores.restart()
-        self.revision += 1
-
-    def take(self, event: InferenceEvent, key: bytes) -> None:
-        """Take an answer that enters, of at least one instance; `key` is the identity of its id."""
+    def take(self, event: InferenceEvent, key: bytes, period: int) -> None:
+        """Take an answer of that period that enters, of at least one instance; `key` is the identity of its id."""
         self._from(event.role)
-        said = packed([instance.prediction for instance in event.instances])
-        last = self._answers[event.role].memory.add(key, len(event.instances), said)
+        said = packed([period, *[instance.prediction for instance in event.instances]])
+        last = self._answers[event.role].add(key, len(event.instances), said)
         if self._labels.total:
             self._waiting.append((key, last, said))
 
@@ -90,7 +75,7 @@ class Labelled:
 
     def measures(self, column: Column | None) -> Measures:
         """Both models against the truth; see `Scores.measures`."""
-        return self._scores.measures(column)
+        return self._scores.measures(column, (self.shown["production"], self.shown["shadow"]))
 
     def kept(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """What survives a restart, nothing may wait: what is small, and named parts.
@@ -98,9 +83,8 @@ class Labelled:
         Parts named `<source>.<number>` never change, and are the same objects each time.
         """
         parts = {f"{source}.{name}": part for source, memory in self._memories() for name, part in memory.kept()}
-        begun = {role: answers.begun for role, answers in self._answers.items()}
         settled = np.packbits(np.frombuffer(self._settled, np.uint8)).tobytes()
-        return {"scores": self._scores.kept(), "begun": begun, "settled": settled}, parts
+        return {"scores": self._scores.kept(), "settled": settled}, parts
 
     def restore(self, kept: dict[str, Any], parts: Mapping[str, dict[str, Any]]) -> None:
         """Go on from what `kept` gave. Raises ValueError for anything else, also where another `keep` was set."""
@@ -112,8 +96,6 @@ class Labelled:
             memory.restore({name[len(prefix) :]: part for name, part in parts.items() if name.startswith(prefix)})
         self._scores.restore(kept["scores"])
         self._settled[:] = settled[: len(self._settled)].tobytes()
-        for role, answers in self._answers.items():
-            answers.begun = kept["begun"][role]
 
     def _from(self, source: _Source) -> None:
         """What waits came from one topic, so that nothing else changes before it is looked up."""
@@ -123,8 +105,7 @@ class Labelled:
         self.revision += 1
 
     def _memories(self) -> Iterator[tuple[str, Remembered]]:
-        for role, answers in self._answers.items():
-            yield role, answers.memory
+        yield from self._answers.items()
         yield "labels", self._labels
 
     def _look_up(self) -> None:
@@ -138,7 +119,7 @@ class Labelled:
         labels = self._labels.find(keys)
         if not labels:
             return
-        others = self._answers["shadow" if self._source == "production" else "production"].memory.find([*labels])
+        others = self._answers["shadow" if self._source == "production" else "production"].find([*labels])
         for key, last, said in waiting:
             if key in others and key in labels and not self._settled[labels[key].last % len(self._settled)]:
                 pair = Entry(last, said), others[key]
@@ -148,8 +129,8 @@ class Labelled:
         """Labels in their order: each is new, a duplicate of one that is remembered, or contradicts one."""
         keys = [key for key, _, _ in waiting]
         before = self._labels.find(keys)
-        production = self._answers["production"].memory.find(keys)
-        shadow = self._answers["shadow"].memory.find([*production])
+        production = self._answers["production"].find(keys)
+        shadow = self._answers["shadow"].find([*production])
         for key, _, said in waiting:
             former = before.get(key)
             if former is not None and former.last > self._labels.total - self._labels.keep:
@@ -163,21 +144,20 @@ class Labelled:
             if key in shadow:
                 self._join(label, production[key], shadow[key])
             else:
-                gone = key not in production and self._answers["production"].memory.forgotten(key)
+                gone = key not in production and self._answers["production"].forgotten(key)
                 self._counts["late" if gone else "waiting"] += 1
 
     def _join(self, label: Entry, production: Entry, shadow: Entry) -> None:
         """Count what a label says of both answers."""
         if self._settled:
             self._settled[label.last % len(self._settled)] = 1
-        truths, ours, theirs = unpacked(label.said), unpacked(production.said), unpacked(shadow.said)
+        truths, (our_period, *ours) = unpacked(label.said), unpacked(production.said)
+        their_period, *theirs = unpacked(shadow.said)
         if not len(truths) == len(ours) == len(theirs):
             self._counts["ambiguous"] += 1
             return
         self._counts["joined"] += 1
-        if production.last <= self._answers["production"].begun or shadow.last <= self._answers["shadow"].begun:
-            return  # of versions that answer no more
         for index, (truth, our, their) in enumerate(zip(truths, ours, theirs, strict=True)):
             first, second = score(our, truth), score(their, truth)
             if first is not None and second is not None:
-                self._scores.add(label.last, index, first, second)
+                self._scores.add(label.last, index, (our_period, their_period), first, second)

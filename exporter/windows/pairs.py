@@ -2,7 +2,8 @@
 
 A pair is (id, instance index), present both among the instances of the last sampled production answers and among those
 of the last shadow answers, W instances each, each in the order of its own topic. So what is paired is a function of the
-two logs, however they are read.
+two logs, however they are read. Both rings hold the answers of all versions; what is shown are pairs of one period each
+(`leading`).
 
 Beside each instance in production's ring stands which one of the shadow's is its partner; a pair has gone when either
 has. An answer costs a few look-ups, and a reading arithmetic over W numbers.
@@ -18,8 +19,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from events.inference import InferenceEvent, Role
+from events.inference import ROLES, InferenceEvent, Role
 from exporter.windows.answers import NUMBER, fingerprint, hashed, said
+from exporter.windows.leading import NOBODY
 
 Numbers: TypeAlias = NDArray[np.int64]
 
@@ -40,37 +42,33 @@ class Ring:
         self.sorts: Final = np.zeros(size, np.uint8)
         self.numbers: Final = np.zeros(size)
         self.names: Final = np.zeros(size, np.int64)
+        self.periods: Final = np.zeros(size, np.int64)
+        """Of the versions that answered."""
         self.total = 0
         self.requests: dict[bytes, Request] = {}
         self._order: deque[bytes] = deque()
-        self._begun = 0
         # Numbers are set one by one, which a memoryview does in a third of the time that numpy takes.
-        self._cells: Final[tuple[Any, ...]] = (self.sorts.data, self.numbers.data, self.names.data)
+        self._cells: Final[tuple[Any, ...]] = (self.sorts.data, self.numbers.data, self.names.data, self.periods.data)
 
     @property
     def oldest(self) -> int:
         """The number of the oldest instance that it holds; `total` where it is empty."""
-        return max(self._begun, self.total - self.size)
+        return max(0, self.total - self.size)
 
-    def restart(self) -> None:
-        """Another version answers from now on."""
-        self._begun = self.total
-        self.requests.clear()
-        self._order.clear()
-
-    def add(self, key: bytes, event: InferenceEvent) -> Request:
+    def add(self, key: bytes, event: InferenceEvent, period: int) -> Request:
         """Take a request's instances, and let the oldest beyond W go."""
-        sorts, numbers, names = self._cells
+        sorts, numbers, names, periods = self._cells
         size, number = self.size, self.total
         for instance in event.instances:
             slot = number % size
             sorts[slot], numbers[slot], names[slot] = said(instance.prediction)
+            periods[slot] = period
             number += 1
         asked = [fingerprint(instance) for instance in event.instances]
         request = self.requests[key] = (self.total, number, hashed(event.key_id or ""), asked)
         self._order.append(key)
         self.total = number
-        oldest = max(self._begun, number - size)
+        oldest = number - size
         while self.requests[self._order[0]][1] <= oldest:
             del self.requests[self._order.popleft()]
         return request
@@ -82,8 +80,8 @@ class Ring:
             "sorts": self.sorts.tobytes(),
             "numbers": self.numbers.tobytes(),
             "names": self.names.tobytes(),
+            "periods": self.periods.tobytes(),
             "total": self.total,
-            "begun": self._begun,
             "ids": b"".join(self._order),
             "requests": np.array([request[:3] for request in requests], "<i8").tobytes(),
             "asked": np.array([asked for request in requests for asked in request[3]], "<i8").tobytes(),
@@ -94,7 +92,8 @@ class Ring:
         _set(self.sorts, kept["sorts"])
         _set(self.numbers, kept["numbers"])
         _set(self.names, kept["names"])
-        self.total, self._begun = kept["total"], kept["begun"]
+        _set(self.periods, kept["periods"])
+        self.total = kept["total"]
         self._order = deque(kept["ids"][start : start + 16] for start in range(0, len(kept["ids"]), 16))
         asked = iter(np.frombuffer(kept["asked"], "<i8").tolist())
         requests = np.frombuffer(kept["requests"], "<i8").reshape(-1, 3).tolist()
@@ -115,7 +114,7 @@ class Held(NamedTuple):
     """The n pairs of one instant, in the order of production's log."""
 
     sampled: int
-    """Sampled production instances in the ring."""
+    """Sampled production instances in the ring, of the version that is shown."""
     sorts: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     """What kind of prediction production gave, and the shadow: the sorts of `answers`."""
     numbers: tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -143,6 +142,8 @@ class Pairs:
         """Pairs, ever made, whose features differ: a fault of the pipeline."""
         self.unequal = 0
         """Requests, ever, of which the two models answered different numbers of instances; they make no pairs."""
+        self.shown: Final[dict[Role, int]] = dict.fromkeys(ROLES, NOBODY)
+        """Which period of each role."""
         self._tenants: Final = tuple(tenants)
         self._index: Final = {tenant: position for position, tenant in enumerate(tenants)}
         self._other: Final = self._index.get("_other", _NOBODY)
@@ -154,17 +155,13 @@ class Pairs:
         """Beside production's instances: the tenant, the number of the shadow's instance, whether features differ."""
         self._cells: Final[tuple[Any, ...]] = (self._tenant_of.data, self._partners.data, self._mismatches.data)
 
-    def restart(self, role: Role) -> None:
-        """Another version of this role answers from now on."""
-        (self._production if role == "production" else self._shadow).restart()
-
-    def take(self, event: InferenceEvent, key: bytes) -> None:
-        """Take an answer that enters, of at least one instance; `key` is the identity of its id."""
+    def take(self, event: InferenceEvent, key: bytes, period: int) -> None:
+        """Take an answer of that period that enters, of at least one instance; `key` is the identity of its id."""
         production = event.role == "production"
         ours, theirs = (self._production, self._shadow) if production else (self._shadow, self._production)
         if key in ours.requests:  # it came before, longer ago than duplicates are remembered
             return
-        request = ours.add(key, event)
+        request = ours.add(key, event, period)
         if production:
             self._seat(request, event.tenant)
         other = theirs.requests.get(key)
@@ -175,11 +172,13 @@ class Pairs:
         """The pairs of this instant."""
         ours, theirs = self._production, self._shadow
         slots = np.arange(ours.oldest, ours.total) % self.size
-        partners = self._partners[slots]
+        slots = slots[ours.periods[slots] == self.shown["production"]]
+        sampled, partners = len(slots), self._partners[slots]
         paired = (partners >= theirs.oldest) & (partners != _NOBODY)
+        paired &= theirs.periods[partners % self.size] == self.shown["shadow"]
         slots, others = slots[paired], partners[paired] % self.size
         return Held(
-            sampled=ours.total - ours.oldest,
+            sampled=sampled,
             sorts=(ours.sorts[slots], theirs.sorts[others]),
             numbers=(ours.numbers[slots], theirs.numbers[others]),
             names=(ours.names[slots], theirs.names[others]),

@@ -2,7 +2,7 @@
 
 Entries fill chunks of some thousand, which are sealed, sorted by id, and never change again: a look-up is a binary
 search in each, for many ids at once, and what has to be kept for a restart is the newest chunk alone once the others
-are. Without Python's objects an entry of one number takes 34 bytes.
+are. Without Python's objects an entry of one number takes 34 bytes, and an answer five more for its period.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ _ROW: Final = np.dtype(
     [
         ("label", "<i8"),
         ("index", "<i4"),
+        ("period", "<i8", 2),
         ("sort", "u1", 2),
         ("value", "<f8", 2),
         ("truth", "<f8", 2),
@@ -26,6 +27,10 @@ _ROW: Final = np.dtype(
     ]
 )
 """One labelled instance, of production and shadow: a number and the true one, or whether a class was right (1 or 0)."""
+
+_BEHIND: Final = 2
+"""So many times W are kept: beside a canary, and while labels of a former version still come, a window fills all the
+same as long as half of the labels are about what is shown."""
 
 
 class Score(NamedTuple):
@@ -107,22 +112,18 @@ class Measures(NamedTuple):
 
 
 class Scores:
-    """The last W labelled instances in the order of the labels' log."""
+    """The last 2 W labelled instances in the order of the labels' log, whichever versions answered."""
 
     def __init__(self, size: int) -> None:
         self.size: Final = size
         self._rows = np.empty(0, _ROW)
         self._fresh: list[tuple[Any, ...]] = []
 
-    def add(self, label: int, index: int, production: Score, shadow: Score) -> None:
+    def add(self, label: int, index: int, periods: tuple[int, int], production: Score, shadow: Score) -> None:
         """Take instance `index` of label number `label`; a label whose pair came late takes its place among others."""
-        self._fresh.append((label, index, *zip(production, shadow, strict=True)))
+        self._fresh.append((label, index, periods, *zip(production, shadow, strict=True)))
         if len(self._fresh) >= max(self.size, 1024):
             self._settle()
-
-    def restart(self) -> None:
-        """Another version answers from now on."""
-        self._rows, self._fresh = self._rows[:0], []
 
     def kept(self) -> bytes:
         """What survives a restart."""
@@ -130,11 +131,15 @@ class Scores:
 
     def restore(self, kept: bytes) -> None:
         """Go on from what `kept` gave. Raises ValueError for anything else."""
-        self._rows, self._fresh = np.frombuffer(kept, _ROW)[-self.size :], []
+        self._rows, self._fresh = np.frombuffer(kept, _ROW)[-_BEHIND * self.size :], []
 
-    def measures(self, column: Column | None) -> Measures:
-        """What both are worth; `column` is the reference's description of the prediction, if there is one."""
+    def measures(self, column: Column | None, periods: tuple[int, int]) -> Measures:
+        """What both are worth over the last W that both answered in these periods, production's and the shadow's.
+
+        `column` is the reference's description of the prediction, if there is one.
+        """
         rows = self._settle()
+        rows = rows[(rows["period"] == periods).all(axis=1)][-self.size :]
         kind = _kind_of_numbers(rows, column)
         rights = [_right(rows, model, kind) for model in (0, 1)]
         both = np.isfinite(rights[0]) & np.isfinite(rights[1])
@@ -147,11 +152,11 @@ class Scores:
         return Measures(len(rows), production, shadow, *only)
 
     def _settle(self) -> NDArray[Any]:
-        """All rows in their order, the last W of them."""
+        """All rows in their order, the last of them."""
         if self._fresh:
             rows = np.concatenate((self._rows, np.array(self._fresh, _ROW)))
             order = np.lexsort((rows["index"], rows["label"]))
-            self._rows, self._fresh = rows[order][-self.size :], []
+            self._rows, self._fresh = rows[order][-_BEHIND * self.size :], []
         return self._rows
 
 

@@ -73,7 +73,7 @@ class Supervisor:
                 tether.announce({"proxy": f"http://{address}", "admin": f"http://{admin_address}"})
                 _log.info("serves", extra={"fields": {"listen": str(address), "admin": str(admin_address)}})
                 try:
-                    await self._watch(stop, hangup)
+                    await self._watch(tether, stop, hangup)
                 finally:
                     self._follow(None)
                     await self._stop()
@@ -107,7 +107,7 @@ class Supervisor:
     def _tell(self, active: dict[str, Any]) -> None:
         self._serving.tell_active(active)
 
-    async def _watch(self, stop: asyncio.Event, hangup: asyncio.Event) -> None:
+    async def _watch(self, tether: Tether, stop: asyncio.Event, hangup: asyncio.Event) -> None:
         """Until the stop; a hangup meanwhile asks for the configuration to be read again."""
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
@@ -120,10 +120,11 @@ class Supervisor:
                 broken.result()
             if hangup.is_set() and not stop.is_set():
                 hangup.clear()
-                await self._reload()
+                refused = await self._reload()
+                tether.announce({"reloaded": not refused, "why": refused})
 
-    async def _reload(self) -> None:
-        """Let a generation of the configuration as it is now take over, or leave everything as it is."""
+    async def _reload(self) -> str:
+        """Let a generation of the configuration as it is now take over, or leave everything as it is and say why."""
         try:
             configuration = self._read()
             _check(configuration)
@@ -135,7 +136,7 @@ class Supervisor:
         except Refusal as error:
             self._metrics.reload_succeeded = False
             _log.error("the configuration was not taken; nothing changes", extra={"fields": {"why": str(error)}})
-            return
+            return str(error)
         former, self._serving = self._serving, successor
         self._configuration = configuration
         self._follow(routing)
@@ -144,6 +145,7 @@ class Supervisor:
         task = asyncio.create_task(former.stop())
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
+        return ""
 
     async def _stop(self) -> None:
         self._waits_for = "nothing: it stops"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from configuration import Model
 from configuration.rollback import MODEL, Nginx
 from lifecycle.refusal import Refusal
 from rollback.actions.action import ActionError, Undo
+from rollback.away import why
 from rollback.journal import replace_whole
 
 UPSTREAM: Final = "active-upstream.conf"
@@ -85,25 +87,27 @@ class NginxUpstream:
 
     async def _run(self, words: tuple[str, ...]) -> None:
         """One of nginx's own commands; what it says is told when it fails."""
+        # In a thread, so that its standard error is a pipe: uvloop would give it a socket, and nginx opens its error
+        # log, /dev/stderr, by that name, which no socket allows.
+        within = float(self._settings.timeout)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+            done = await asyncio.to_thread(
+                subprocess.run,
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=within,
+                check=False,
             )
         except OSError as error:
             raise ActionError(f"nginx: {words[0]} cannot be run: {error.strerror}") from None
-        try:
-            async with asyncio.timeout(float(self._settings.timeout)):
-                _, said = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        except subprocess.TimeoutExpired:
             raise ActionError(f"nginx: {' '.join(words)} did not end in {self._settings.timeout:g} s") from None
-        if process.returncode != 0:
-            last = (said.decode(errors="replace").strip().splitlines() or ["it said nothing"])[0]
-            raise ActionError(f"nginx: {' '.join(words)} failed: {last[:300]}")
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            why = next((line for line in said if "[emerg]" in line), said[0])
+            raise ActionError(f"nginx: {' '.join(words)} failed: {why[:300]}")
 
     async def _serves_by(self, after: Entry) -> None:
         """A reload is over when nginx answers by the new files, several times in a row: each answer is one worker's.
@@ -132,8 +136,10 @@ class NginxUpstream:
                 if answer.status != 200:
                     return f"status {answer.status}"
                 return json.loads(await answer.text())["generation"]
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, LookupError, TypeError) as error:
-            return str(error)[:200]
+        except (aiohttp.ClientError, OSError) as error:  # a deadline is an OSError
+            return why(error)
+        except (ValueError, LookupError, TypeError):
+            return "no generation"
 
 
 def upstream(model: Model, entry: Entry, role: str) -> str:

@@ -19,6 +19,7 @@ from configuration.rollback import Webhook
 from configuration.target import Tls
 from lifecycle.refusal import Refusal
 from rollback.actions.action import ActionError, Undo, main_version
+from rollback.away import why
 from rollback.secret_file import token_of
 
 MAX_TEMPLATE_BYTES: Final = 256 * 1024
@@ -66,7 +67,7 @@ class Call:
         except TimeoutError:
             raise ActionError(f"webhook: {self._settings.url}: no answer in {self._settings.timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ActionError(f"webhook: {self._settings.url} cannot be asked: {error}") from None
+            raise ActionError(f"webhook: {self._settings.url} cannot be asked: {why(error)}") from None
 
         async def undo() -> None:
             raise ActionError(f"webhook: {self._settings.url} was called, which cannot be undone")

@@ -8,9 +8,10 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from bench.detection.measuring import full_windows
-from bench.detection.report import into, load, svg, tables
+from bench.detection.report import BEGIN, load, svg, tables
 from bench.detection.scores import STEP, effects, evidently_default, psi_and_surprise, step_counts, windows
 from bench.detection.traffic import PATTERNS, SHAPES, SHIFTS, independent, reference_column
+from bench.pages import into
 from exporter.statistics.batches import design_effect, spread_by_column
 from exporter.statistics.divergence import psi
 from exporter.statistics.significance import merged_groups
@@ -92,7 +93,7 @@ def test_what_is_published_follows_from_what_was_measured():
     """Tables and picture are made of the committed results, and say what the product promises."""
     found = load(ROOT / "bench" / "results" / "detection.json")
     page = (ROOT / "docs" / "statistics.md").read_text()
-    assert into(page, found) == page
+    assert into(page, BEGIN, tables(found)) == page
     assert tables(found) in (ROOT / "bench" / "results" / "detection.md").read_text()
     assert svg(found) == (ROOT / "docs" / "pictures" / "detection.svg").read_text()
     assert [run.large for run in found.driftless] == [0, 0]

@@ -8,9 +8,10 @@ import pytest
 
 from bench.backend import Backend
 from bench.pace import Client
-from bench.peers import ENVOY_LOCK, Nginx, envoy_version
+from bench.peers import Nginx
 from tests.support.nginx import missing
 from tests.support.required import require
+from tests.support.wheels import ENVOY, NGINX, Wheel
 
 
 @pytest.fixture
@@ -55,7 +56,8 @@ def test_a_peer_answers_as_production_does_and_clones_a_share(models: tuple[Back
         assert 15 <= shadow.requests() <= 105
 
 
-def test_envoy_is_pinned_with_its_hashes() -> None:
+@pytest.mark.parametrize("wheel", [ENVOY, NGINX])
+def test_a_program_of_pypi_is_pinned_with_its_hashes(wheel: Wheel) -> None:
     """One version, and no wheel but those that were seen."""
-    assert envoy_version()[0].isdigit()
-    assert ENVOY_LOCK.read_text().count("--hash=sha256:") >= 1
+    assert wheel.version[0].isdigit()
+    assert wheel.lock.read_text().count("--hash=sha256:") >= 1

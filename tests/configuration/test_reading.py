@@ -173,6 +173,23 @@ def test_variables_take_the_environment(tmp_path: Path) -> None:
     assert found.state_dir == str(tmp_path / "$HOME/state")
 
 
+@pytest.mark.parametrize(
+    ("environment", "workers", "state_dir"),
+    [
+        ({}, 2, "here/state"),
+        ({"WORKERS": "", "DIR": ""}, 2, "here/state"),
+        ({"WORKERS": "5", "DIR": "there"}, 5, "there/state"),
+    ],
+)
+def test_a_variable_may_have_a_value_for_where_it_is_not_set(
+    tmp_path: Path, environment: dict[str, str], workers: int, state_dir: str
+) -> None:
+    """Or empty, as in a shell; the value is a number where unquoted."""
+    text = SHORTEST + 'proxy:\n  workers: ${WORKERS:-2}\nstate_dir: "${DIR:-here}/state${NONE:-}"\n'
+    found = read(tmp_path, text, environment)
+    assert (found.proxy.workers, found.state_dir) == (workers, str(tmp_path / state_dir))
+
+
 def test_a_variable_in_quotes_stays_a_text(tmp_path: Path) -> None:
     """So that a version called 1 can come from the environment."""
     text = "kafka: embedded\nmodels: [{name: fraud, targets: {'1': {url: 'http://m:1'}}, production: '${VERSION}'}]\n"

@@ -192,6 +192,18 @@ async def test_a_late_tick_catches_up_within_the_burst(server: Recorder) -> None
     await traffic.stop()
 
 
+async def test_another_rate_counts_from_the_next_tick_on(server: Recorder) -> None:
+    """What is owed at the former one stays owed."""
+    traffic = Traffic(server.url, [{}], rate=100, connections=64)
+    await traffic.start()
+    for task in traffic._tasks:
+        task.cancel()
+    assert traffic.due(0.005) == 0
+    traffic.rate = 1000
+    assert traffic.due(0.01) == 10
+    await traffic.stop()
+
+
 async def test_without_an_answer_there_is_no_latency() -> None:
     """NaN rather than an error."""
     assert all(math.isnan(value) for value in Traffic("http://localhost/", [{}]).latency(0.5, 0.99))

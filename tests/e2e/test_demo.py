@@ -28,6 +28,9 @@ def test_the_demo_finds_what_was_worked_out_beforehand(kind: str) -> None:
         (["--drift", "shift", "--feature", "carrier"], "drift shift needs one of the features"),
         (["--drift", "none", "--feature", "temp"], "drift none takes no feature"),
         (["--seconds", "1"], "--seconds must be at least 10"),
+        (["--retrain", "--drift", "shift"], "--retrain is about flights, and July's: it takes --seconds, --seed and"),
+        (["--retrain", "--scenario", "tickets"], "--retrain is about flights, and July's: it takes --seconds, --seed"),
+        (["--retrain", "--seconds", "1"], "--seconds must be from 20 to 86400 with --retrain"),
     ],
 )
 def test_a_demo_that_cannot_be_given_is_refused_in_one_line(arguments: list[str], line: str) -> None:

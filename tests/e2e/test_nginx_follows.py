@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,9 +20,9 @@ import aiohttp
 from tests.nginx.conftest import Backend
 from tests.proxy.trees import Tree, tree
 from tests.rollback.stand_ins import Running, rolling
-from tests.support import nginx
+from tests.support import nginx, wheels
 from tests.support.kafka import free_ports
-from tests.support.nginx import Nginx
+from tests.support.nginx import Nginx, Started
 from tests.support.required import require
 from tests.support.waiting import until
 
@@ -27,17 +30,24 @@ OPEN_AT_ONCE = 8
 
 
 class Load:
-    """Clients with a new connection for each request: who answered them, and what failed."""
+    """Clients with a new connection for each request, or also such as keep theirs: who answered, and what failed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, some_keep: bool = False) -> None:
         self.answers: list[tuple[float, str]] = []
         self._url = url
+        self._some_keep = some_keep
         self._over = False
 
     async def run(self) -> None:
         """Ask until it is over."""
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
-            await asyncio.gather(*(self._client(session) for _ in range(OPEN_AT_ONCE)))
+        async with AsyncExitStack() as stack:
+            clients = []
+            for number in range(OPEN_AT_ONCE):
+                closes = number % 2 == 0 or not self._some_keep
+                connector = aiohttp.TCPConnector(force_close=closes)
+                session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+                clients.append(self._client(session))
+            await asyncio.gather(*clients)
 
     def stop(self) -> None:
         """Let every client end its request."""
@@ -65,9 +75,12 @@ class Load:
 
 
 @asynccontextmanager
-async def stood_up(folder: Path) -> AsyncIterator[tuple[Tree, Running, Load]]:
-    """v2 serves through nginx and the proxy; the rollback moves both."""
-    require("nginx", nginx.missing())
+async def stood_up(folder: Path, *, beside: bool = False) -> AsyncIterator[tuple[Tree, Running, Load]]:
+    """v2 serves through nginx and the proxy; the rollback moves both.
+
+    `beside`: it moves the proxy alone, and nginx, which neither can reload, is moved by `follow`.
+    """
+    require("nginx", wheels.NGINX.missing() if beside else nginx.missing())
     port = free_ports(1)[0]
     async with AsyncExitStack() as stack:
         backends = [Backend(name) for name in ("v2", "v1")]
@@ -90,25 +103,32 @@ async def stood_up(folder: Path) -> AsyncIterator[tuple[Tree, Running, Load]]:
         )
         (folder / "front").mkdir()
         addresses = {"proxy:8080": f"127.0.0.1:{port}", "model-v2:8000": f"127.0.0.1:{backends[0].port}"}
-        front = Nginx(folder / "front", "nginx.conf", addresses, {})
+        front: Nginx
+        if beside:
+            front = Started(folder / "front", "nginx.conf", addresses, {}, wheels.NGINX.program)
+        else:
+            front = Nginx(folder / "front", "nginx.conf", addresses, {})
         stack.enter_context(front)
         command = front._command()
+        follows: dict[str, Any] = {
+            "directory": str(folder / "front" / ("active" if beside else "nginx")),
+            "test": None if beside else [*command, "-t"],
+            "reload": None if beside else [*command, "-s", "reload"],
+            "check": f"{front.url}/nginx/active/fraud",
+            "timeout": 60,
+        }
         running = await stack.enter_async_context(
             rolling(
                 folder,
-                actions=["active-file", "nginx"],
+                actions=["active-file"] if beside else ["active-file", "nginx"],
                 proxies=[f"http://{proxy.admin}"],
-                nginx={
-                    "directory": str(folder / "front" / "nginx"),
-                    "test": [*command, "-t"],
-                    "reload": [*command, "-s", "reload"],
-                    "check": f"{front.url}/nginx/active/fraud",
-                    "timeout": 60,
-                },
+                nginx=follows,
                 model={"targets": targets, "shadow": None},
             )
         )
-        load = Load(front.url)
+        if beside:
+            await stack.enter_async_context(following(folder, model, follows))
+        load = Load(front.url, some_keep=beside)
         task = asyncio.create_task(load.run())
         try:
             await until(lambda: len(load.answers) > 50, what="traffic")
@@ -116,6 +136,31 @@ async def stood_up(folder: Path) -> AsyncIterator[tuple[Tree, Running, Load]]:
         finally:
             load.stop()
             await task
+
+
+@asynccontextmanager
+async def following(folder: Path, model: dict[str, Any], settings: dict[str, Any]) -> AsyncIterator[None]:
+    """`shadowdrift rollback follow` as it is run, of the active file that the rollback writes."""
+    document = {
+        "kafka": {"bootstrap_servers": "127.0.0.1:1"},
+        "state_dir": str(folder / "state"),
+        "rollback": {"follow": {"source": "active-file", "actions": ["nginx"], "every": 0.2}, "nginx": settings},
+        "models": [model],
+    }
+    (folder / "state" / "active").mkdir(parents=True, exist_ok=True)
+    file = folder / "follow.yaml"
+    file.write_text(json.dumps(document))
+    with (folder / "follow.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli.main", "rollback", "follow", "--config", str(file)), stdout=log, stderr=log
+        )
+        try:
+            await until(lambda: "followed" in (folder / "follow.log").read_text(), 60, what="nginx is followed")
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
 
 
 async def test_switches_under_load_fail_no_request_and_the_backup_is_the_active_version(tmp_path: Path) -> None:
@@ -130,11 +175,43 @@ async def test_switches_under_load_fail_no_request_and_the_backup_is_the_active_
             await until(lambda since=switched, to=version: load.latest(since, 20) == {to}, what=order)
         assert set(load.since(0)) == {"v1", "v2"}, "a switch failed no request"
 
-        killed = time.monotonic()
-        assert proxy.process.returncode is None
-        for child in proxy.children():
-            os.kill(child, signal.SIGKILL)
-        os.kill(proxy.process.pid, signal.SIGKILL)
+        killed = kill(proxy)
         await until(lambda: load.latest(killed, 50) == {"v1"}, what="the backup answers")
         failed = [who for _, who in load.answers if who not in ("v1", "v2")]
         assert len(failed) <= OPEN_AT_ONCE, failed
+
+
+async def test_follow_beside_nginx_moves_its_backup_also_while_the_proxy_is_killed(tmp_path: Path) -> None:
+    """Through the proxy v1 answers once it is active, and past it; then v2 again, though no proxy is there to take it.
+
+    Only requests that were open at the kill fail, on kept connections too: no reload cuts one.
+    """
+    async with stood_up(tmp_path, beside=True) as (proxy, running, load):
+        status, answer = await running.post("/rollback")
+        assert status == 200, answer
+        switched = time.monotonic()
+        await until(lambda: load.latest(switched, 20) == {"v1"}, what="v1 through the proxy")
+        await until(lambda: '"followed"' in last_line(tmp_path) and '"v1"' in last_line(tmp_path), 60, what="nginx too")
+        assert set(load.since(0)) == {"v1", "v2"}, "a switch failed no request"
+
+        killed = kill(proxy)
+        await until(lambda: load.latest(killed, 50) == {"v1"}, what="the backup answers")
+        status, answer = await running.post("/restore")
+        assert status == 200, answer
+        await until(lambda: load.latest(time.monotonic() - 1, 5) == {"v2"}, 60, what="the backup is v2")
+        failed = [who for _, who in load.answers if who not in ("v1", "v2")]
+        assert len(failed) <= OPEN_AT_ONCE, failed
+
+
+def kill(proxy: Tree) -> float:
+    """All of its processes at once; when that was."""
+    killed = time.monotonic()
+    assert proxy.process.returncode is None
+    for process in (*proxy.children(), proxy.process.pid):
+        os.kill(process, signal.SIGKILL)
+    return killed
+
+
+def last_line(folder: Path) -> str:
+    """Of what `follow` has said."""
+    return (folder / "follow.log").read_text().splitlines()[-1]

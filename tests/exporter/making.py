@@ -17,7 +17,8 @@ from events.partitions import partition_of
 from events.topics import TOPIC_OF_ROLE
 from exporter.reading.intake import Intake
 from exporter.reading.outbox import Message
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from reference.columns import column_of
 from reference.profile import Binning, Profile
 

@@ -8,7 +8,8 @@ from exporter.showing.comparisons import Comparer, drifted_tenants
 from exporter.statistics.batches import design_effect
 from exporter.statistics.divergence import js_divergence, psi
 from exporter.statistics.significance import critical_by_column, pvalue_by_column
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from tests.exporter.making import event, model, profile
 
 TENANTS = ("acme", "initech")

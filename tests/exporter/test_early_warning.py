@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from exporter.statistics import sequential
 from exporter.windows.early_warning import EarlyWarning
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from exporter.windows.window import Layout
 from reference.binning import absent_cell, invalid_cell, missing_cell
 from tests.exporter.making import event, model, profile
@@ -148,10 +149,10 @@ def fraud():
 
 
 def drifting(rows, seed):
-    """Events of production whose amount has moved; half way, for a while, from another version."""
+    """Events of production whose amount has moved; for a window and a little more from another version."""
     chance = np.random.default_rng(seed)
     amounts, scores = chance.normal(1.5, 1, rows), chance.random(rows) ** 3
-    versions = ["v1" if rows // 2 <= row < rows // 2 + 20 else "v2" for row in range(rows)]
+    versions = ["v1" if 100 <= row < 220 else "v2" for row in range(rows)]
     return [
         event({"amount": amount, "country": "DE"}, prediction=score, version=version)
         for amount, score, version in zip(amounts.tolist(), scores.tolist(), versions, strict=True)

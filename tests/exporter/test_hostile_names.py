@@ -10,7 +10,7 @@ from evidence.document import decode, encode
 from exporter.showing.collect import Collector
 from exporter.showing.comparisons import Comparer
 from exporter.showing.evidence import Witness
-from exporter.windows.models import MAX_TENANT_COLUMNS, MAX_TENANTS
+from exporter.windows.measured import MAX_TENANT_COLUMNS, MAX_TENANTS
 from exporter.windows.rows import MAX_FEATURES, MAX_UNKNOWN
 from reference.columns import column_of
 from reference.profile import Binning, Profile

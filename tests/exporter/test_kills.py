@@ -4,11 +4,17 @@
 """
 
 import contextlib
+import re
 import signal
+from itertools import chain
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaConsumer
 
+from events.headers import header
+from events.topics import PRODUCTION, REJECTED
+from tests.exporter.test_consume import group_offset
 from tests.support.exporters import NAMES, Fleet
 from tests.support.mortal_exporter import AT_START
 from tests.support.topics import delete_topics
@@ -46,6 +52,41 @@ async def test_after_kill_9_at_any_point_the_gauges_are_those_of_an_uninterrupte
         await fleet.same()
     assert fleet.watch.scrapes > 20
     assert fleet.watch.faults == []
+
+
+async def test_what_was_to_be_sent_on_and_was_not_at_a_kill_is_sent_on_by_the_next_exporter(fleet, kafka):
+    """Neither what is committed nor what is written of windows passes a message that nobody has acknowledged."""
+    process = await fleet.start("unsent")
+    await fleet.ready(process)
+    partition, offset = await fleet.poison(b"{unsent")
+    async with fleet.fed_and_scraped():
+
+        async def put_off() -> bool:
+            text = await fleet.text(process)
+            return re.search(r'drift_state_writes_total\{result="failed"\} [1-9]', text) is not None
+
+        await until(put_off, 60, "a round that waits for what is to be sent on")
+
+        async def committed() -> bool:
+            return await group_offset(kafka.bootstrap_servers, partition) == offset
+
+        await until(committed, 60, "the message's offset as that of the group")
+    await process.end(signal.SIGKILL)
+    last = await fleet.start()
+    await fleet.ready(last)
+    source = f"{PRODUCTION}/{partition}/{offset}"
+    consumer = AIOKafkaConsumer(REJECTED, bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+
+        async def sent_on() -> bool:
+            found = chain(*(await consumer.getmany(timeout_ms=100)).values())
+            return any(header(each.headers, "shadowdrift_source") == source for each in found)
+
+        await until(sent_on, 30, "the message among the rejected ones")
+    finally:
+        await consumer.stop()
+    await fleet.same()
 
 
 async def test_one_exporter_three_and_one_again_show_what_an_uninterrupted_one_shows(fleet):

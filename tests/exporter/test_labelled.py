@@ -206,8 +206,9 @@ def measured(values, column=None):
     """The measures over rows of (production, shadow, truth)."""
     scores = Scores(100)
     for number, (ours, theirs, truth) in enumerate(values):
-        scores.add(number, 0, score(ours, truth), score(theirs, truth))
-    return scores.measures(column)
+        scores.add(number, 0, (1, 2), score(ours, truth), score(theirs, truth))
+        scores.add(number, 0, (1, 3), score(theirs, truth), score(ours, truth))
+    return scores.measures(column, (1, 2))
 
 
 def test_numbers_are_probabilities_where_all_of_them_can_be():
@@ -346,9 +347,9 @@ def test_what_is_remembered_is_bounded_in_bytes_too():
     for number in range(0, 12_000, 2):
         enter(labelled, event(ROW, id=identity_of(number), sampled=True, prediction=certain))
         if number == 1_000:
-            before = dict(labelled.labels._answers["production"].memory.find([]))
+            before = dict(labelled.labels._answers["production"].find([]))
     assert before == {}
-    held = sum(len(chunk.kept["said"]) for chunk in labelled.labels._answers["production"].memory._sealed)
+    held = sum(len(chunk.kept["said"]) for chunk in labelled.labels._answers["production"]._sealed)
     assert held <= 32 * 2**20 + 64 * 1_000
 
 

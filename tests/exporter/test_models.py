@@ -6,7 +6,8 @@ import pytest
 
 from exporter.showing.comparisons import Comparer
 from exporter.windows.duplicates import RecentIds, event_key
-from exporter.windows.models import Measured, ModelState, measured_models
+from exporter.windows.measured import Measured, measured_models
+from exporter.windows.models import ModelState
 from tests.exporter.making import event, model, profile
 
 TENANTS = ("acme", "initech")

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from exporter.windows.predictions import MAX_CLASSES, MAX_VERSIONS, Predictions
 from reference.columns import column_of
 from reference.profile import CONFIDENCE, Binning, Profile

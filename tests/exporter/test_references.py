@@ -2,7 +2,8 @@
 
 import msgspec
 
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from reference.profile import save
 from tests.exporter.making import Desk, event, model, profile, record
 from tests.exporter.test_consume import exporter  # noqa: F401 - a fixture

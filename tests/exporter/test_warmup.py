@@ -6,7 +6,8 @@ import pytest
 
 from exporter.showing.references import reference_families
 from exporter.windows import warmup
-from exporter.windows.models import Measured, ModelState
+from exporter.windows.measured import Measured
+from exporter.windows.models import ModelState
 from exporter.windows.warmup import WarmUp
 from reference.columns import column_of
 from reference.profile import Binning
@@ -125,7 +126,7 @@ def test_restored_and_continued_is_as_uninterrupted(cut):
     events = merged(5)
     whole, first, second = feed(begun(), events, 20), feed(begun(), events[:cut], 3), begun()
     reference = msgspec.msgpack.decode(msgspec.msgpack.encode(first.reference_kept()))
-    recent = None if first.recent is None else first.recent.kept()
+    recent = None if first.warm_up is None else first.recent.kept()
     roles = {role: state.kept() for role, state in first.roles.items()}
     second.restore_reference(reference)
     if recent is not None:

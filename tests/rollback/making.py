@@ -22,6 +22,7 @@ from evidence.document import (
     Level,
     Pairs,
     Reference,
+    Role,
     Window,
 )
 from rollback.facts import Facts, Traffic
@@ -149,6 +150,7 @@ def labels(ours: float | None, theirs: float | None, pvalue: float | None, count
 
 def evidence(*features: FeatureDrift, at: float = NOW, **changes: Any) -> Evidence:
     """Fresh evidence of full windows."""
+    served: tuple[tuple[Role, str], ...] = (("production", "v2"), ("shadow", "v1"))
     made: dict[str, Any] = {
         "model": MODEL,
         "generated_at": at - 1,
@@ -158,7 +160,7 @@ def evidence(*features: FeatureDrift, at: float = NOW, **changes: Any) -> Eviden
         "freshness": Freshness(production=at - 2, shadow=at - 2),
         "windows": tuple(
             Window(tenant="_all", role=role, instances=1000, size=1000, warming=False, version=version)
-            for role, version in (("production", "v2"), ("shadow", "v1"))
+            for role, version in served
         ),
         "comparisons": (comparison(*(features or CALM)),),
     }

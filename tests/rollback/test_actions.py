@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 import pytest
 import trustme
+import uvloop
 import yaml
 from aiohttp import web
 
@@ -258,6 +259,19 @@ async def test_a_paused_model_is_not_served_past_the_proxy(tmp_path: Path, sessi
         paused = Entry({"v2": 1.0}, "v2", "paused", generation=2)
         await action.apply(configuration.models[0], BEFORE, paused)
         await until(lambda: says(session, server, "502"), what="nobody answers")
+
+
+def test_nginx_is_reached_from_the_loop_that_the_service_runs_on(tmp_path: Path) -> None:
+    """uvloop gives a child's standard error a socket, which nginx cannot open as /dev/stderr."""
+
+    async def follow() -> None:
+        async with aiohttp.ClientSession() as session, behind(tmp_path) as (server, configuration, _):
+            assert configuration.rollback.nginx is not None
+            action = NginxUpstream(configuration.rollback.nginx, configuration.models, session)
+            await action.apply(configuration.models[0], BEFORE, AFTER)
+            await until(lambda: says(session, server, "v1"), what="the new version")
+
+    uvloop.run(follow())
 
 
 @pytest.mark.parametrize("trouble", ["test", "reload", "check"])

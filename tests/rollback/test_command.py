@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from cli.main import main
 from configuration.units import parse_address
 from lifecycle.tether import Child
+from tests.rollback.stand_ins import served
 from tests.support.kafka import free_ports
 
 
@@ -135,8 +138,8 @@ async def test_a_service_that_is_away_or_refuses_the_token_is_one_line(
     shell = configure(tmp_path, capsys)
     code, output, errors = await shell("status")
     assert (code, output) == (2, "")
-    assert errors.startswith("shadowdrift: the rollback at http://127.0.0.1:")
-    assert "is `shadowdrift rollback` running" in errors
+    assert errors.startswith("shadowdrift: no rollback answers at http://127.0.0.1:")
+    assert "(connection refused); start `shadowdrift rollback`" in errors
     assert len(errors.splitlines()) == 1
     (tmp_path / "token").write_text("right")
     async with service(token_file="token") as shell:
@@ -144,8 +147,109 @@ async def test_a_service_that_is_away_or_refuses_the_token_is_one_line(
         (tmp_path / "token").write_text("wrong")
         code, _, errors = await shell("status")
         assert (code, len(errors.splitlines())) == (2, 1)
-        assert "answered 401" in errors
+        assert f"does not take the token of {tmp_path / 'token'} (401)" in errors
         assert "wrong" not in errors
+
+
+AWAY: dict[str, tuple[bytes | None, str]] = {
+    "a token is needed": (b'HTTP/1.1 401 \r\n\r\n{"error": "a token"}', "asks for a token (401): name"),
+    "a token is needed, without JSON": (b"HTTP/1.1 401 \r\n\r\n<html>", "asks for a token (401): name"),
+    "a page instead of JSON": (
+        b"HTTP/1.1 200 OK\r\n\r\n<html>welcome</html>", "is no rollback (status 200, and no JSON object); name",
+    ),
+    "a list instead of an object": (b"HTTP/1.1 200 OK\r\n\r\n[]", "is no rollback (status 200, and no JSON object)"),
+    "another service's JSON": (b'HTTP/1.1 200 OK\r\n\r\n{"status": "up"}', "(a JSON document of something else)"),
+    "nothing there of that name": (b'HTTP/1.1 404 \r\n\r\n{"detail": "Not Found"}', "is no rollback (status 404)"),
+    "sent elsewhere": (b"HTTP/1.1 302 \r\nLocation: http://127.0.0.1:1/\r\n\r\n{}", "is no rollback (status 302)"),
+    "a proxy's error page": (b"HTTP/1.1 502 \r\n\r\nBad Gateway", "is no rollback (status 502, and no JSON object)"),
+    "it stops just now": (b'HTTP/1.1 503 \r\n\r\n{"error": "the rollback stops"}', "answered 503: the rollback stops"),
+    "a fault of its own": (b'HTTP/1.1 500 \r\n\r\n{"error": "a fault of\\nours"}', "answered 500: a fault of ours\n"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", "broke off without a whole answer"),
+    "closed at once": (b"", "broke off without a whole answer"),
+    "half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{", "broke off without a whole answer"),
+    "no answer": (None, "does not answer within 0.3 s; an order may have been carried out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", AWAY)
+async def test_whatever_else_answers_there_is_one_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What, where and what to do: no traceback, no exception's own words, and the token goes nowhere else."""
+    answer, told = AWAY[case]
+    monkeypatch.setattr("rollback.client.WITHIN_SECONDS", 0.3 if answer is None else 60.0)
+    shell = configure(tmp_path, capsys)
+    async with answering(answer) as address:
+        for words in (("status",), ("rollback", "--reason", "x")):
+            code, output, errors = await shell(*words, "--url", address)
+            assert (code, output) == (2, "")
+            assert errors.startswith("shadowdrift: ")
+            assert address in errors
+            assert told in errors
+            assert errors.count("\n") == 1
+            assert "Errno" not in errors
+
+
+@asynccontextmanager
+async def answering(answer: bytes | None) -> AsyncIterator[str]:
+    """A server that gives this answer to whatever it is asked, or none; its address."""
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answer is None:
+            await over.wait()
+        else:
+            writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        over.set()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://rollback.invalid:9109", "the rollback at http://rollback.invalid:9109: no such host is known ("),
+        ("http://127.0.0.1:1", "no rollback answers at http://127.0.0.1:1 (connection refused); start"),
+        ("http://127.0.0.1:port", "--url must be like http://127.0.0.1:9109, got 'http://127.0.0.1:port'"),
+        ("http://" + "a" * 70 + ":9109", "--url must be like http://127.0.0.1:9109, got "),
+        ("127.0.0.1:9109", "--url must be like http://127.0.0.1:9109, got '127.0.0.1:9109'"),
+        ("http://[::1", "--url must be like http://127.0.0.1:9109, got 'http://[::1'"),
+    ],
+)
+async def test_an_address_that_leads_nowhere_is_one_line(
+    url: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that nobody knows, a port where nobody listens, and what is no address."""
+    code, output, errors = await configure(tmp_path, capsys)("status", "--url", url)
+    assert (code, output) == (2, "")
+    assert errors.startswith(f"shadowdrift: {told}")
+    assert errors.count("\n") == 1
+    assert "Errno" not in errors
+
+
+async def test_tls_that_fails_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """https:// where plain HTTP is spoken, and a certificate of nobody's that this machine trusts."""
+    shell = configure(tmp_path, capsys)
+    async with served([]) as address:
+        code, _, errors = await shell("status", "--url", address.replace("http://", "https://"))
+    assert code == 2
+    assert "no TLS (" in errors
+    assert errors.count("\n") == 1
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with served([], ssl=context) as address:
+        code, _, errors = await shell("status", "--url", address)
+    assert code == 2
+    assert "no TLS (unable to get local issuer certificate); the service itself speaks http://" in errors
+    assert errors.count("\n") == 1
 
 
 def test_an_address_that_stands_for_all_is_asked_at_loopback() -> None:

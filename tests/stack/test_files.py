@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
@@ -62,26 +63,70 @@ def test_the_proxy_reads_who_serves_and_cannot_write_it() -> None:
 
 
 def test_the_rollback_alone_writes_who_serves() -> None:
-    """Everybody else who mounts that volume reads it; and it runs dry until somebody decides otherwise."""
-    writers = {
-        name
-        for name, service in SERVICES.items()
-        for volume in service.get("volumes", [])
-        if volume == "active:/state/active"
-    }
-    assert writers == {"rollback"}
+    """Everybody else who mounts that volume reads it."""
+    assert _writers("active") == {"rollback"}
     settings = load(CHECKOUT / "stack" / "shadowdrift.yaml").rollback
-    assert settings.dry_run
     assert settings.token_file == "/run/rollback/rollback_token"
 
 
-def test_the_backup_of_nginx_is_the_version_that_the_configuration_serves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two files that must agree, and the addresses that nginx knows."""
+def _writers(volume: str) -> set[str]:
+    """Who mounts it so that it can be written."""
+    return {
+        name
+        for name, service in SERVICES.items()
+        for mounted in service.get("volumes", [])
+        if mounted.split(":")[0] == volume and not mounted.endswith(":ro")
+    }
+
+
+@pytest.mark.parametrize(
+    ("environment", "dry_run", "on_feature_drift"),
+    [
+        ({}, True, "corroborated"),
+        ({"STACK_DRY_RUN": "true", "STACK_ON_FEATURE_DRIFT": "corroborated"}, True, "corroborated"),
+        ({"STACK_DRY_RUN": "false", "STACK_ON_FEATURE_DRIFT": "alone"}, False, "alone"),
+    ],
+)
+def test_the_rollback_runs_dry_until_somebody_decides_otherwise(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], dry_run: bool, on_feature_drift: str
+) -> None:
+    """By two variables, which compose hands on to the rollback with the same values for where they are not set."""
+    for name in ("STACK_DRY_RUN", "STACK_ON_FEATURE_DRIFT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load(CHECKOUT / "stack" / "shadowdrift.yaml").rollback
+    assert (settings.dry_run, settings.on_feature_drift) == (dry_run, on_feature_drift)
+    handed = SERVICES["rollback"]["environment"]
+    assert handed["STACK_DRY_RUN"] == "${STACK_DRY_RUN:-true}"
+    assert handed["STACK_ON_FEATURE_DRIFT"] == "${STACK_ON_FEATURE_DRIFT:-corroborated}"
+
+
+def test_nginx_takes_what_follow_writes_and_tells_it_where_follow_asks() -> None:
+    """`follow` alone writes it, reads who serves and has no secret; nginx runs by `nginx/start`, which looks there."""
+    settings = load(CHECKOUT / "stack" / "shadowdrift.yaml")
+    follow, nginx = settings.rollback.follow, settings.rollback.nginx
+    assert nginx is not None
+    assert (follow.source, follow.actions, nginx.test, nginx.reload) == ("active-file", ("nginx",), None, None)
+    assert _writers("nginx-active") == {"follow"}
+    mounts = dict(volume.split(":")[:2] for volume in SERVICES["follow"]["volumes"])
+    assert (mounts["nginx-active"], mounts["active"]) == (nginx.directory, f"{settings.state_dir}/active")
+    assert mounts.keys() == {"./stack/shadowdrift.yaml", "active", "nginx-active"}
+    there = dict(volume.split(":")[:2] for volume in SERVICES["nginx"]["volumes"])
+    assert SERVICES["nginx"]["entrypoint"] == ["sh", f"{there['./nginx']}/start", "/tmp", there["nginx-active"]]
+    assert nginx.check == SERVICES["follow"]["environment"]["HEALTH_URL"]
+    assert nginx.check == f"http://nginx/nginx/active/{settings.models[0].name}"
+
+
+def test_the_backup_of_nginx_is_the_version_that_the_configuration_serves() -> None:
+    """Two files that must agree, and the addresses that nginx knows: every version may become its backup."""
     model = load(CHECKOUT / "stack" / "shadowdrift.yaml").models[0]
-    target = model.targets[model.production].url.removeprefix("http://")
+    target = model.targets[model.production].urls[0].removeprefix("http://")
     assert f"server {target} backup;" in (CHECKOUT / "nginx" / "active-upstream.conf").read_text()
     known = dict(entry.split(":", 1) for entry in SERVICES["nginx"]["extra_hosts"])
-    for name in ("proxy", target.partition(":")[0]):
+    versions = {urlsplit(url).hostname for target in model.targets.values() for url in target.urls}
+    assert known.keys() == versions | {"proxy"}
+    for name in known:
         assert SERVICES[name]["networks"]["default"]["ipv4_address"].endswith(known[name].rpartition(".")[2])
 
 

@@ -35,11 +35,11 @@ def missing() -> str | None:
     return None
 
 
-def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, *, wait: str = "200ms") -> Path:
+def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, *, wait: str | None = "200ms") -> Path:
     """Our own configuration with other secrets, and with little waiting.
 
     `webhook` is Slack's; `hooks` are the addresses of the other receivers by their names, of which those that it does
-    not name are told nothing.
+    not name are told nothing. `wait` None leaves the routes' timings as they are.
     """
     document = yaml.safe_load(CONFIGURATION.read_text())
     secret, token = folder / "slack_webhook", folder / "rollback_token"
@@ -55,7 +55,7 @@ def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, 
         if receiver["name"] not in {"slack", *(hooks or {})}:
             del receiver["webhook_configs"]
     # By default long enough for the few alerts of one call to be one message.
-    for route in (document["route"], *document["route"]["routes"]):
+    for route in (document["route"], *document["route"]["routes"]) if wait is not None else ():
         route["group_wait"] = wait
         route["group_interval"] = "1s"
     document["templates"] = [f"{TEMPLATES}/*.tmpl"]
@@ -67,9 +67,11 @@ def adapted(folder: Path, webhook: str, hooks: Mapping[str, str] | None = None, 
 class Alertmanager:
     """One server, alone in its cluster, with its data beside its configuration."""
 
-    def __init__(self, configuration: Path) -> None:
+    def __init__(self, configuration: Path, *, level: str = "info") -> None:
+        """Its log, `alertmanager.log` beside its configuration, tells when it sends what from the level `debug` on."""
         folder, found = configuration.parent, binary()
         assert found is not None
+        self.log = folder / "alertmanager.log"
         self._daemon = Daemon(
             [
                 found,
@@ -78,8 +80,9 @@ class Alertmanager:
                 "--web.listen-address=127.0.0.1:0",
                 "--web.external-url=http://alertmanager.test:9093",
                 "--cluster.listen-address=",
+                f"--log.level={level}",
             ],
-            folder / "alertmanager.log",
+            self.log,
         )
         self.url = self._daemon.url()
 

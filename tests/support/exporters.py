@@ -35,7 +35,8 @@ from events.topics import LABELS, PRODUCTION, SHADOW, TOPIC_OF_ROLE, create
 from exporter.reading.intake import Intake
 from exporter.showing.collect import Collector
 from exporter.showing.exposition import exposition
-from exporter.windows.models import ModelState, measured_models
+from exporter.windows.measured import measured_models
+from exporter.windows.models import ModelState
 from reference.columns import column_of
 from reference.profile import Binning, Profile, load_for
 from tests.support.kafka import free_ports
@@ -212,6 +213,15 @@ class Fleet:
             )
         await self._producer.flush()
 
+    async def poison(self, value: bytes) -> tuple[int, int]:
+        """Send a message that is no event to production's topic; its partition and offset."""
+        sent = await self._producer.send_and_wait(PRODUCTION, value, b"fraud", self._chance.randrange(PARTITIONS))
+        return sent.partition, sent.offset
+
+    async def text(self, process: Process) -> str:
+        """What an exporter shows; empty of one that does not answer."""
+        return await self._text(process) or ""
+
     @contextlib.asynccontextmanager
     async def fed_and_scraped(self, events_a_second: int = 300) -> AsyncIterator[None]:
         """Feed and scrape all the while."""
@@ -315,7 +325,7 @@ class Fleet:
             id=f"{number:032x}",
             role="shadow" if shadow else "production",
             model=chance.choice(NAMES),
-            version=chance.choice(["v2"] * 2000 + ["v3"]),
+            version=chance.choice(["v2"] * 9 + ["v3"]),
             tenant=chance.choice([None, "acme", "acme", "initech", "stranger"]),
             time=1_790_000_000.0 + number / 100 + clock,
             latency_seconds=0.01,

@@ -4,6 +4,7 @@ The kill comes when the point has been passed so many times since SIGUSR1, or, `
 exporter runs; only its functions are wrapped, in this process.
 """
 
+import asyncio
 import os
 import signal
 import sys
@@ -14,9 +15,10 @@ from typing import Any
 
 from configuration.option import load_for_part
 from exporter.main import serve
-from exporter.reading import intake
+from exporter.reading import intake, state
 from exporter.reading.intake import Intake
 from exporter.reading.membership import Membership
+from exporter.reading.outbox import Outbox
 from exporter.reading.placing import Placing
 from exporter.reading.state import StateStore
 from exporter.reading.stepping import Stepping
@@ -98,9 +100,21 @@ def during_scrape(fuse: Fuse) -> None:
     Collector.families = wrapped  # type: ignore[method-assign]
 
 
+def unsent(_: Fuse) -> None:
+    """What is to be sent on is never acknowledged, and rounds of writing state do not wait for it for long."""
+
+    async def hang(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    Outbox._send = hang  # type: ignore[method-assign, assignment]
+    state._SENT_ON_SECONDS = ROUND_SECONDS  # type: ignore[misc]
+    state._PATIENCE = 1_000  # type: ignore[misc]
+
+
 RIGS: dict[str, Callable[[Fuse], None]] = {
     "never": lambda _: None,
     "random": lambda _: None,
+    "unsent": unsent,
     "before poll": partial(before, Stepping, "poll"),
     "after poll": partial(after, Stepping, "poll", burns=bool),
     "decode": partial(before, intake, "decode_inference"),

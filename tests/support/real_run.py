@@ -1,4 +1,7 @@
-"""A real run for what reads metrics: `shadowdrift up` with its broker, two tiny models, a reference, live traffic."""
+"""A real run for what reads metrics: `shadowdrift up` with its broker, two tiny models, a reference, live traffic.
+
+Models and traffic are processes of their own, so that what is measured is not the Python that measures it.
+"""
 
 import json
 import random
@@ -6,26 +9,25 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
+from collections.abc import Sequence
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.live_model import predict
+from tests.support.live_traffic import rows
+from tests.support.told import Told
 from tests.support.waiting import until_sync
 
 MODEL = "flights"
 WINDOW = 200
 _SERVES = re.compile(r"serves at (\S+); metrics at http://(\S+)/metrics and http://(\S+)/metrics")
-_COUNTRIES = ("DE", "FR", "IT")
+_TRAINING_ROWS = 5000
 
 
 class RealRun:
-    """It serves, and `rate` requests a second flow, from the start to the end. `shift` moves the feature `amount`."""
+    """It serves, and `rate` requests a second flow, from the start to the end."""
 
     def __init__(
         self,
@@ -34,28 +36,45 @@ class RealRun:
         rate: float = 100.0,
         model: dict[str, Any] | None = None,
         rollback: dict[str, Any] | None = None,
+        kafka: str | None = None,
+        looks_at: str = "amount",
+        bias: float = 0.02,
+        listen: str = "127.0.0.1:0",
+        front: str | None = None,
+        also: Sequence[str] = (),
     ) -> None:
-        """`model` holds further settings of the model, `rollback` that section."""
+        """`model` holds further settings of the model, `rollback` that section; `kafka` is a broker's host:port.
+
+        Both models look at one feature, `amount` or `country`; the shadow's answers are off by `bias`. Requests go to
+        `front`, an nginx before the proxy, where there is one; it has to know where the proxy will `listen`. `also` are
+        further versions, as good as production.
+        """
         self._rate = rate
-        self.shift = 0.0
-        self.delay: dict[str, float] = {}
-        """How many seconds a version takes to answer."""
-        self.served: dict[str, list[float]] = {"v2": [], "v1": []}
-        """When each version was asked last, in `time.monotonic()`; clones are not in it."""
-        self.failed = 0
-        """Requests of the traffic's that got no 200."""
         self._settings = (model or {}, rollback)
+        self._kafka = kafka
+        self._looks_at = looks_at
+        self._bias = {"v2": 0.0, "v1": bias, **dict.fromkeys(also, 0.0)}
+        self._listen = listen
+        self._front = front
+        self._models: dict[str, Told] = {}
+        self._traffic: Told
+        self._shift = 0.0
+        self.proxy = ""
         self.proxy_admin = ""
         self.exporter = ""
         self._folder = folder
-        self._random = random.Random(1)
-        self._stopping = threading.Event()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Start everything."""
         try:
-            configuration = self._configured([self._model("v2", 0.0), self._model("v1", 0.02)])
+            for version, bias in self._bias.items():
+                arguments = ("--looks-at", self._looks_at, "--bias", str(bias))
+                self._models[version] = self._told("tests.support.live_model", *arguments)
+            urls = {version: f"http://127.0.0.1:{told.announced()['port']}" for version, told in self._models.items()}
+            configuration = self._configured(urls)
+            if self._kafka is not None:
+                _shadowdrift("topics", "--create", "--config", str(configuration))
             self._folder.joinpath("up.log").touch()
             log = self._stack.enter_context(self._folder.joinpath("up.log").open("wb"))
             command = [sys.executable, "-m", "cli.main", "up", "--config", str(configuration)]
@@ -63,11 +82,10 @@ class RealRun:
             self._stack.callback(_end, up)
             found = until_sync(lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})")
             assert found is not None
-            proxy, self.proxy_admin, self.exporter = found
-            traffic = threading.Thread(target=self._traffic, args=(proxy,), name="traffic")
-            traffic.start()
-            self._stack.callback(traffic.join)
-            self._stack.callback(self._stopping.set)
+            self.proxy, self.proxy_admin, self.exporter = found
+            url = f"{self._front or self.proxy}/predict"
+            self._traffic = self._told("tests.support.live_traffic", url, "--rate", str(self._rate))
+            self._traffic.announced()
         except BaseException:
             self._stack.close()
             raise
@@ -84,39 +102,74 @@ class RealRun:
         """What Prometheus scrapes, by job."""
         return {"proxy": self.proxy_admin, "exporter": self.exporter}
 
-    def _row(self, shift: float) -> dict[str, Any]:
-        return {"amount": self._random.gauss(100 + shift, 10), "country": self._random.choice(_COUNTRIES)}
+    @property
+    def shift(self) -> float:
+        """By how much the feature `amount` has moved; one deviation is 10."""
+        return self._shift
 
-    def _model(self, version: str, bias: float) -> str:
-        handler = type("Model", (_Model,), {"bias": bias, "version": version, "run": self})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, name=f"model {version}")
-        thread.start()
-        self._stack.callback(thread.join)
-        self._stack.callback(server.server_close)
-        self._stack.callback(server.shutdown)
-        return f"http://127.0.0.1:{server.server_address[1]}"
+    @shift.setter
+    def shift(self, value: float) -> None:
+        self.move(value)
 
-    def _configured(self, models: list[str]) -> Path:
-        rows = [self._row(0.0) for _ in range(5000)]
-        lines = [f"{row['amount']},{row['country']},{_predict(row, 0.0)}\n" for row in rows]
+    def move(self, shift: float) -> tuple[float, int]:
+        """Move `amount` by so much; when the first request with it was sent, in `time.time()`, and how many before."""
+        self._shift = shift
+        told = self._traffic.ask(shift=shift)
+        return float(told["first"]), int(told["before"])
+
+    def pace(self, rate: float) -> None:
+        """From now on so many requests a second."""
+        self._traffic.ask(rate=rate)
+
+    def counts(self) -> dict[str, Any]:
+        """What became of the requests: `sent`, `failed` (no 2xx), `skipped` (never sent), and `at`, `time.time()`."""
+        return self._traffic.ask()
+
+    def end_traffic(self) -> dict[str, Any]:
+        """Send no more, and wait for every answer; the counts."""
+        return self._traffic.ask(stop=True)
+
+    @property
+    def failed(self) -> int:
+        """Requests of the traffic's that got no 2xx."""
+        return int(self.counts()["failed"])
+
+    def latency(self, quantile: float, last: int) -> float:
+        """Seconds that clients waited, at a quantile (0 to 1) of so many answers."""
+        return float(self._traffic.ask(quantile=quantile, last=last)["latency"])
+
+    def asked(self, version: str) -> dict[str, Any]:
+        """Of a version: `count` of its requests, clones left out, and `first` and `last`, `time.time()` or None."""
+        return self._models[version].ask()
+
+    def slow(self, version: str, seconds: float) -> None:
+        """From now on a version takes so long to answer."""
+        self._models[version].ask(delay=seconds)
+
+    def _told(self, module: str, *arguments: str) -> Told:
+        told = Told(module, *arguments)
+        self._stack.callback(told.stop)
+        return told
+
+    def _configured(self, urls: dict[str, str]) -> Path:
+        seen = rows(_TRAINING_ROWS, random.Random(1))
+        lines = [f"{row['amount']},{row['country']},{predict(row, self._looks_at)}\n" for row in seen]
         (self._folder / "train.csv").write_text("amount,country,prediction\n" + "".join(lines))
-        command = [sys.executable, "-m", "cli.main", "profile", str(self._folder / "train.csv")]
-        subprocess.run([*command, "--output", str(self._folder / "reference.json")], check=True, capture_output=True)
+        reference = self._folder / "references" / f"{MODEL}.json"
+        _shadowdrift("profile", str(self._folder / "train.csv"), "--output", str(reference))
         document = {
-            "kafka": "embedded",
+            "kafka": "embedded" if self._kafka is None else {"bootstrap_servers": self._kafka},
             "state_dir": str(self._folder / "state"),
-            "proxy": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "workers": 1},
+            "proxy": {"listen": self._listen, "admin": "127.0.0.1:0", "workers": 1},
             "exporter": {"listen": "127.0.0.1:0"},
             "models": [
                 {
                     "name": MODEL,
-                    "targets": {"v2": {"url": models[0]}, "v1": {"url": models[1]}},
+                    "targets": {version: {"url": url} for version, url in urls.items()},
                     "production": "v2",
                     "shadow": "v1",
                     "mirror": {"fraction": 0.5},
-                    "reference": str(self._folder / "reference.json"),
+                    "reference": str(reference),
                     "window": {"size": WINDOW},
                     **self._settings[0],
                 }
@@ -134,47 +187,9 @@ class RealRun:
         found = _SERVES.search(text)
         return (found[1], found[2], found[3]) if found else None
 
-    def _traffic(self, url: str) -> None:
-        due = time.monotonic()
-        while not self._stopping.wait(max(0.0, due - time.monotonic())):
-            due = max(due + 1 / self._rate, time.monotonic() - 1)  # behind by more than a second, it stays behind
-            request = urllib.request.Request(  # noqa: S310 - our own http address
-                f"{url}/predict",
-                data=json.dumps(self._row(self.shift)).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            try:
-                with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-                    answer.read()
-            except (urllib.error.URLError, OSError):
-                self.failed += 1
 
-
-def _predict(row: dict[str, Any], bias: float) -> float:
-    return float(row["amount"]) / 200 + bias
-
-
-class _Model(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    bias = 0.0
-    version = ""
-    run: RealRun
-
-    def do_POST(self) -> None:
-        """Answer one row."""
-        row = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if "X-Shadowdrift-Clone" not in self.headers:
-            self.run.served[self.version].append(time.monotonic())
-        time.sleep(self.run.delay.get(self.version, 0.0))
-        body = json.dumps({"prediction": _predict(row, self.bias)}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+def _shadowdrift(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "cli.main", *words], check=True, capture_output=True)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

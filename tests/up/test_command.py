@@ -155,6 +155,13 @@ def config(
     return str(path)
 
 
+def edit(file: Path, former: str, latter: str) -> None:
+    """Another text in that one's place."""
+    text = file.read_text()
+    assert former in text
+    file.write_text(text.replace(former, latter))
+
+
 async def test_without_a_reference_it_serves_clones_and_counts_and_says_what_drift_needs(
     start: Start, tmp_path: Path, model_url: str
 ) -> None:
@@ -262,3 +269,60 @@ async def test_a_part_that_dies_ends_the_whole(part: str, start: Start, tmp_path
         f"shadowdrift: the {name} ended unexpectedly (exit code -9); all parts stop",
     ]
     await tree.nothing_left()
+
+
+async def test_a_hangup_lets_all_parts_take_another_shadow_or_none(
+    start: Start, tmp_path: Path, model_url: str
+) -> None:
+    """A new version becomes the shadow without a restart of the proxy; what one part refuses, no part takes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        rollback = f"127.0.0.1:{free.getsockname()[1]}"
+    file = Path(config(tmp_path, model_url, more=", stable: v1"))
+    edit(file, "models:", f'rollback: {{listen: "{rollback}"}}\nmodels:')
+    tree = await start("--config", str(file))
+    async with asyncio.timeout(60):
+        while (line := await tree.read()) is not None and "serves at" not in line:
+            pass
+    proxy, admin, exporter = re.findall(r"http://[0-9.:]+", str(line))[:3]
+    supervisor = tree.one("cli.main proxy")
+
+    async def told(former: str, latter: str) -> str:
+        edit(file, former, latter)
+        tree.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(60):
+            return str(await tree.read())
+
+    edit(file, "targets: {", f'targets: {{v3: {{url: "{model_url}"}}, ')
+    assert await told("shadow: v1", "shadow: v3") == "shadowdrift: the configuration was taken"
+    async with aiohttp.ClientSession() as session:
+
+        async def shadow_of(url: str, *keys: str) -> str:
+            async with session.get(url) as answer:
+                found = await answer.json()
+            for key in keys:
+                found = found[key]
+            return str(found["shadow"])
+
+        async def asked() -> bool:
+            async with session.post(f"{proxy}/predict", json={"amount": 1}) as answer:  # maybe one that drains takes it
+                assert answer.status == 200
+            return bool((await scrape(session, admin)).total("inference_requests_total", role="shadow", version="v3"))
+
+        async def known() -> bool:
+            async with session.get(f"{exporter}/evidence/fraud") as answer:
+                return answer.status == 200
+
+        await until(asked, 30, "a clone to v3")
+        await until(known, 30, "the exporter's partition")
+        assert await shadow_of(f"{exporter}/evidence/fraud") == "v3"
+        assert await shadow_of(f"http://{rollback}/status", "models", "fraud") == "v3"
+        line = await told("shadow: v3,", "shadow: v1, window: {size: 200},")
+        assert line.startswith("shadowdrift: the configuration was not taken; nothing changes: the exporter does not")
+        assert "models[0].window must stay as it is" in line
+        assert await shadow_of(f"{exporter}/evidence/fraud") == "v3"
+        line = await told("shadow: v1, window: {size: 200},", "shadow: v1, capture: {fraction: 2},")
+        assert "models[0].capture.fraction must be" in line
+        line = await told(", capture: {fraction: 2}", "")
+        assert line == "shadowdrift: the configuration was taken"
+        assert await shadow_of(f"http://{rollback}/status", "models", "fraud") == "v1"
+    assert tree.one("cli.main proxy") == supervisor
