@@ -12,7 +12,7 @@ TEST_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
 .PHONY: bench-switches bench-front bench-chain bench-latency spool-hour stream-gib kill-exporter calibration test-long
-.PHONY: bench-privacy bench-slang
+.PHONY: bench-privacy bench-slang bench-silence
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -61,14 +61,16 @@ stack: ## all of it in containers, with a stand-in Slack; SERVICES="nginx proxy"
 stack-stop: ## end the stack; its data stays in volumes until `docker compose down --volumes`
 	@COMPOSE_PROFILES='*' docker compose --ansi never down --remove-orphans
 
-# Alerts wait 10 s instead of minutes here, and move traffic; what is asked of the stack is in the module's first lines. It
+# Alerts wait 10 s instead of minutes here, and move traffic; what is asked of the stack is in the modules' first lines. It
 # begins without a former run's data: drift that is still in Kafka would fire at once, and Alertmanager be silent when it
-# comes again.
+# comes again. Whoever starts a part later has to name the same settings, or it is made anew with others.
+STACK_QUICK := STACK_RULES=./.cache/stack-rules STACK_DRY_RUN=false STACK_ON_FEATURE_DRIFT=alone
 stack-test: venv ## the stack anew, its data gone: from drift to the stable model and back, each part restarted under load
 	@$(PY) -m tests.stack.quick_rules .cache/stack-rules
 	@COMPOSE_PROFILES='*' docker compose --ansi never down --volumes --remove-orphans >/dev/null 2>&1; true
-	@STACK_RULES=./.cache/stack-rules STACK_DRY_RUN=false STACK_ON_FEATURE_DRIFT=alone stack/start $(SERVICES)
-	SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py $(TEST_ARGS)
+	@$(STACK_QUICK) stack/start $(SERVICES)
+	$(STACK_QUICK) SHADOWDRIFT_STACK_TEST=1 $(PY) -m pytest tests/stack/test_running_stack.py \
+		tests/stack/test_runbook_commands.py $(TEST_ARGS)
 
 bench-proxy: venv ## the proxy beside nginx and Envoy, healthy and with a hung shadow (under ten minutes)
 	$(PY) -m bench.proxy $(BENCH_ARGS)
@@ -125,6 +127,10 @@ bench-chain: venv ## from the first drifted request to the stable model and to S
 bench-latency: venv ## from a model that slows to 530 ms to the stable one, stage by stage (nine minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.latency $(BENCH_ARGS)
+
+bench-silence: venv ## alerts in 24 h without drift, switches in an hour of drift that comes and goes, in compressed time (an hour)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.silence $(BENCH_ARGS)
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py

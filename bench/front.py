@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,7 +106,7 @@ class Kill:
     """What one cost.
 
     Seconds from the kill until the backup has answered a request that began after it; from the proxy's return, which is
-    its readiness, until it has answered one.
+    its readiness, until it has answered one; the longest time from the kill on in which nobody has answered anything.
     """
 
     requests: int
@@ -114,6 +115,7 @@ class Kill:
     failed_later: int
     backup_seconds: float
     back_seconds: float
+    silent_seconds: float
     longest_seconds: float
 
 
@@ -142,8 +144,15 @@ async def kill(proxy: Proxy, clients: Clients, kind: str) -> Kill:
         failed_later=sum(one.failed for one in seen) - sum(one.failed for one in was_open),
         backup_seconds=first.ended - killed,
         back_seconds=again.ended - back,
+        silent_seconds=silence(killed, [one.ended for one in seen if not one.failed]),
         longest_seconds=max(one.ended - one.begun for one in seen),
     )
+
+
+def silence(begun: float, answered: Sequence[float]) -> float:
+    """The longest time after `begun` without an answer, by the times at which there were answers."""
+    times = [begun, *sorted(at for at in answered if at > begun)]
+    return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
 
 async def measure(options: argparse.Namespace, program: str) -> dict[str, Any]:
@@ -188,6 +197,7 @@ def _result(kills: Sequence[Kill]) -> dict[str, Any]:
         "failed_of_all_others": sum(one.failed_later for one in kills),
         "until_the_backup_answers_seconds": spread([one.backup_seconds for one in kills]),
         "until_the_proxy_is_used_again_seconds": spread([one.back_seconds for one in kills]),
+        "longest_without_any_answer_seconds": spread([one.silent_seconds for one in kills]),
         "slowest_answer_seconds": spread([one.longest_seconds for one in kills]),
     }
 

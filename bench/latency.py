@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from bench.pages import begin, into
 from tests.support import acts
 from tests.support.kafka import Kafka
 from tests.support.loop import SHIPPED
@@ -28,6 +29,8 @@ from tests.support.looping import looping
 from tests.support.slowed import Slowed, a_slow_model_is_left
 
 RESULT: Final = Path(__file__).parent / "results" / "latency.json"
+PAGE: Final = Path(__file__).parent.parent / "docs" / "rollback.md"
+MARK: Final = begin("bench-latency", RESULT.name)
 RATE: Final = 100.0
 
 STAGES: Final = {
@@ -37,6 +40,8 @@ STAGES: Final = {
     "switched": "until the slow version was asked last",
     "back": "until p95 is below 500 ms in Prometheus, whose rate is over a minute",
 }
+
+_WHO: Final = (("clients", "as clients saw it"), ("prometheus", "in Prometheus"))
 
 
 async def measure(folder: Path) -> dict[str, Any]:
@@ -68,6 +73,18 @@ def figures(seen: Slowed) -> dict[str, Any]:
     }
 
 
+def section(found: dict[str, Any]) -> str:
+    """What the documentation says of it."""
+    stages = [f"| {STAGES[stage]} | {seconds:.1f} |" for stage, seconds in found["seconds"].items()]
+    p95 = [f"| {who} | " + " | ".join(f"{ms} ms" for ms in found["p95_ms"][key].values()) + " |" for key, who in _WHO]
+    failed = f"{found['failed']} of {found['requests']:,} requests failed"
+    lines = ["| stage | seconds |", "|---|---:|", *stages, ""]
+    lines += [f"In all {found['in_all']:.0f} s from the first slow request to the last; {failed}. Meanwhile"]
+    lines += [f"{found['load']:.0f} processes wanted the machine ({found['machine']}).", ""]
+    lines += ["| p95 | before | while it was slow | after |", "|---|---:|---:|---:|", *p95, ""]
+    return "\n".join(lines)
+
+
 def main() -> int:
     """The command; exit code 1 when a request failed."""
     made = argparse.ArgumentParser(description="From a model that slows to the stable one, stage by stage.")
@@ -76,7 +93,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(measure(Path(folder)))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
+    found |= {"load": round(os.getloadavg()[2], 1)}
     options.output.write_text(json.dumps({"machine": machine, "rate": RATE, **found}, indent=1) + "\n")
+    if options.output == RESULT:
+        PAGE.write_text(into(PAGE.read_text(), MARK, section(found)))
     sys.stdout.write(f"{json.dumps(found)}\nwritten to {options.output}\n")
     return int(found["failed"] > 0)
 

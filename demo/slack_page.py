@@ -21,8 +21,9 @@ body { margin: 0; background: #f8f8f8; color: #1d1c1d;
 header { background: #3f0e40; color: #fff; padding: 12px 20px; display: flex; gap: 16px; align-items: baseline; }
 header b { font-size: 18px; }
 header span { color: #d9c5da; font-size: 13px; }
-main { max-width: 860px; margin: 0 auto; background: #fff; min-height: calc(100vh - 51px); padding: 12px 0;
-  border: solid #e8e8e8; border-width: 0 1px; }
+/* Newest first in the document, and from the bottom on the page: so it opens at the end of the talk, as Slack does. */
+main { max-width: 860px; margin: 0 auto; background: #fff; height: calc(100vh - 51px); padding: 12px 0;
+  overflow-y: auto; display: flex; flex-direction: column-reverse; border: solid #e8e8e8; border-width: 0 1px; }
 article { display: grid; grid-template-columns: 36px 1fr; gap: 0 10px; padding: 10px 20px; }
 article:hover { background: #f8f8f8; }
 article > * { min-width: 0; }
@@ -57,7 +58,7 @@ hr { border: 0; border-top: 1px solid #ddd; margin: 10px 0; }
 
 
 def page(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The whole page, the newest message first. Each has `received` (text) and `payload`."""
+    """The whole page, the newest message first, shown at the bottom. Each has `received` (text) and `payload`."""
     count = f"{len(messages)} message{'s' if len(messages) != 1 else ''}"
     shown = "".join(_message(message) for message in reversed(messages))
     return (
@@ -76,8 +77,10 @@ def _message(message: Mapping[str, Any]) -> str:
     payload: Payload = message["payload"]
     name = _string(payload.get("username")) or "incoming webhook"
     named = calls_by_name(payload)
-    body = [_text("text", payload.get("text"), mrkdwn=payload.get("mrkdwn", True) is not False, link_names=named)]
-    body += [_block(block, named) for block in _mappings(payload.get("blocks"))]
+    blocks = _mappings(payload.get("blocks"))
+    body = [_block(block, named) for block in blocks]
+    if not blocks:  # beside blocks Slack shows the text in notifications alone
+        body = [_text("text", payload.get("text"), mrkdwn=payload.get("mrkdwn", True) is not False, link_names=named)]
     body += [_attachment(attachment, named) for attachment in _mappings(payload.get("attachments"))]
     return (
         f'<article><div class="avatar">{html.escape(name[:1].upper())}</div><div><span class="who">{html.escape(name)}'

@@ -24,7 +24,7 @@ class Hello(msgspec.Struct, array_like=True):
     worker: int
 
 
-class Captured(msgspec.Struct, array_like=True):
+class Captured(msgspec.Struct, array_like=True, gc=False):
     """One answer as the worker saw it: bytes and timings, nothing read yet.
 
     `answer` is None where no model was asked. `encoded`: a body has a content coding, such as gzip.

@@ -5,12 +5,12 @@ The layout follows from the configuration alone, so every process works it out f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal, TypeAlias, get_args
 
-from configuration import Configuration
+from configuration import Configuration, Model
 from events.inference import OUTCOMES, ROLES
 from events.obstacles import OBSTACLES
 
@@ -95,11 +95,23 @@ class Family:
     kind: Kind
     help: str
     labels: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    """What its label `reason` may be."""
+    of_model: Callable[[Model], Iterable[tuple[str, ...]]] | None = None
+    """The other labels' values in one model, where they are not all that can be combined."""
 
     @property
     def cells(self) -> int:
         """How many places one series takes: a histogram has its buckets, the one above all edges, and the sum."""
         return len(LATENCY_EDGES) + 2 if self.kind == "histogram" else 1
+
+
+def _breakable(model: Model) -> Iterable[tuple[str, ...]]:
+    return model.schema.breakable if model.schema is not None else ()
+
+
+def _unchecked(model: Model) -> Iterable[tuple[str, ...]]:
+    return ((reason,) for reason in UNCHECKED) if model.schema is not None and model.schema.mode == "reject" else ()
 
 
 _BY_VERSION: Final = ("model", "version", "role")
@@ -117,14 +129,14 @@ FAMILIES: Final = {
         Family("mirror_sent_total", "counter", "Clones sent to the shadow.", ("model",)),
         Family("mirror_completed_total", "counter", "Clones that the shadow answered whole.", ("model",)),
         Family("mirror_log_only_total", "counter", "Clones recorded without asking the shadow.", ("model",)),
-        Family("mirror_dropped_total", "counter", "Chosen inferences that were not cloned.", ("model", "reason")),
-        Family("mirror_failed_total", "counter", "Clones that got no whole answer.", ("model", "reason")),
+        Family("mirror_dropped_total", "counter", "Chosen inferences that were not cloned.", ("model", "reason"), DROP_REASONS),
+        Family("mirror_failed_total", "counter", "Clones that got no whole answer.", ("model", "reason"), FAIL_REASONS),
         Family("mirror_waiting", "gauge", "Chosen inferences that wait until their clone may leave.", ("model",)),
         Family("mirror_in_flight", "gauge", "Clones whose answer is awaited.", ("model",)),
         Family("mirror_held_bytes", "gauge", "Bytes that workers keep for the sake of clones.", ()),
         Family("events_captured_total", "counter", "Answers captured to become events.", _BY_ROLE),
         Family("events_delivered_total", "counter", "Events that Kafka acknowledged.", _BY_ROLE),
-        Family("events_lost_total", "counter", "Captured answers that Kafka will not get.", (*_BY_ROLE, "reason")),
+        Family("events_lost_total", "counter", "Captured answers that Kafka will not get.", (*_BY_ROLE, "reason"), LOSS_REASONS),
         Family("events_waiting", "gauge", "Captured answers on their way to Kafka.", _BY_ROLE),
         Family("events_handed", "internal", "Answers that a worker wrote to the emitter's socket.", _BY_ROLE),
         Family("events_received", "internal", "Answers that the emitter read from a worker's stream.", ("worker", *_BY_ROLE)),
@@ -134,16 +146,16 @@ FAMILIES: Final = {
         Family("spool_read", "internal", "1 once the emitter has the spool and has read what was in it.", ()),
         Family("events_spooled", "gauge", "Those of them that are on disk.", _BY_ROLE),
         Family("events_spooled_bytes", "gauge", "What the spool holds on disk.", ()),
-        Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason")),
-        Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",)),
-        Family("proxy_schema_violations_total", "counter", "Rules of the feature schema that instances broke.", ("model", "field", "rule")),
-        Family("proxy_schema_unchecked_total", "counter", "Requests that could not be checked against the schema.", ("model", "reason")),
+        Family("events_unextracted_total", "counter", "Events without usable instances or predictions.", (*_BY_ROLE, "reason"), UNEXTRACTED),
+        Family("proxy_refused_total", "counter", "Requests that the proxy answered itself, with an error.", ("reason",), REFUSALS),
+        Family("proxy_schema_violations_total", "counter", "Rules of the feature schema that instances broke.", ("model", "field", "rule"), of_model=_breakable),
+        Family("proxy_schema_unchecked_total", "counter", "Requests that could not be checked against the schema.", ("model", "reason"), UNCHECKED, _unchecked),
         Family("proxy_upstream_retries_total", "counter", "Requests sent again because a kept connection had closed.", ("model",)),
-        Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason")),
+        Family("proxy_fallback_total", "counter", "Inferences handed to the fallback.", ("model", "reason"), FALLBACK_REASONS),
         Family("proxy_breaker_open", "gauge", "Workers whose circuit breaker does not let this version be asked.", _BY_VERSION),
         Family("proxy_reference_refused", "gauge", "1 while a changed profile cannot be used and the former one is.", ("model",)),
-        Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason")),
-        Family("shadowdrift_spool_obstacle", "gauge", "1 for what keeps events from the spool on disk.", ("reason",)),
+        Family("shadowdrift_kafka_obstacle", "gauge", "1 for what keeps this part from Kafka.", ("part", "reason"), OBSTACLES),
+        Family("shadowdrift_spool_obstacle", "gauge", "1 for what keeps events from the spool on disk.", ("reason",), SPOOL_OBSTACLES),
         Family("proxy_connections", "gauge", "Clients that are connected.", ()),
     )
 }  # fmt: skip
@@ -181,36 +193,20 @@ class Layout:
 
     @staticmethod
     def _series(family: Family, configuration: Configuration) -> Iterator[tuple[str, ...]]:
-        reasons = {
-            "proxy_refused_total": REFUSALS,
-            "proxy_fallback_total": FALLBACK_REASONS,
-            "shadowdrift_kafka_obstacle": OBSTACLES,
-            "shadowdrift_spool_obstacle": SPOOL_OBSTACLES,
-            "mirror_dropped_total": DROP_REASONS,
-            "mirror_failed_total": FAIL_REASONS,
-            "events_lost_total": LOSS_REASONS,
-            "events_unextracted_total": UNEXTRACTED,
-            "proxy_schema_unchecked_total": UNCHECKED,
-        }
         values: dict[str, tuple[str, ...]] = {
             "part": ("emitter",),
             "role": ROLES,
             "status": STATUS_CLASSES,
             "outcome": OUTCOMES,
-            "reason": reasons.get(family.name, ()),
+            "reason": family.reasons,
             "worker": tuple(str(index) for index in range(worker_slots(configuration))),
         }
         if "model" not in family.labels:
             yield from product(*(values[label] for label in family.labels))
             return
-        if family.name.startswith("proxy_schema_"):
-            checked = [(model.name, model.schema) for model in configuration.models if model.schema is not None]
-            for name, schema in checked:
-                if family.name == "proxy_schema_violations_total":
-                    yield from ((name, *broken) for broken in schema.breakable)
-                elif schema.mode == "reject":
-                    yield from ((name, reason) for reason in UNCHECKED)
-            return
         for model in configuration.models:
+            if family.of_model is not None:
+                yield from ((model.name, *labels) for labels in family.of_model(model))
+                continue
             values |= {"model": (model.name,), "version": tuple(model.targets)}
             yield from product(*(values[label] for label in family.labels))

@@ -16,12 +16,17 @@ EVENTS_SECONDS: Final = 0.075
 """From this lag on nothing is captured."""
 
 REQUESTS_SECONDS: Final = 0.2
-"""From this lag on requests are refused, more of them at each measurement until it falls below."""
+"""From this lag on requests are refused."""
+
+RELIEF_SECONDS: Final = 0.03
+"""Once requests are refused, more of them at each measurement until the lag is below this, and then fewer. A refusal
+waits for its turn as long as any request: were it enough to come back below `REQUESTS_SECONDS`, the lag would stay
+there, and so would every answer. It would gain nobody anything: a worker that is late at all is never idle."""
 
 MEASUREMENTS: Final = 10
 
 _MORE: Final = 0.1
-_LESS: Final = 0.05
+_LESS: Final = 0.02
 _MOST: Final = 0.9
 """Some are always served, and show whether it goes on."""
 
@@ -41,12 +46,12 @@ class Load:
         """The loop came so many seconds late to its timer."""
         self._lags.append(lag)
         standing = sorted(self._lags)[MEASUREMENTS // 2]
-        self.sheds_clones = standing >= CLONES_SECONDS
-        self.sheds_events = standing >= EVENTS_SECONDS
-        if standing >= REQUESTS_SECONDS:
+        if lag >= RELIEF_SECONDS if self.share else standing >= REQUESTS_SECONDS:
             self.share = min(_MOST, self.share + _MORE)
         elif self.share:
             self.share = max(0.0, self.share - _LESS)
+        self.sheds_clones = standing >= CLONES_SECONDS or self.share > 0  # as long as requests are refused, no other
+        self.sheds_events = standing >= EVENTS_SECONDS or self.share > 0  # work comes before them
 
     def refuses(self) -> bool:
         """Whether the next request is one of those that are refused; they are spread evenly."""

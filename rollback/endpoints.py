@@ -58,7 +58,7 @@ class Endpoints:
             if "Origin" in request.headers:  # a page in somebody's browser, which may reach loopback
                 return self._refused(request, 403, "browsers may not ask here")
             if self._closing:
-                return _json(503, {"error": "the rollback stops"})
+                return self._refused(request, 503, "the rollback stops")
             task = asyncio.create_task(answer(request))
             self._working.add(task)
             task.add_done_callback(self._working.discard)
@@ -70,7 +70,7 @@ class Endpoints:
                 return self._refused(request, 413, "the body is too large")
             except Exception:
                 _log.exception("a request failed by a fault", extra={"fields": {"path": request.path[:200]}})
-                return _json(500, {"error": "a fault of ours; the log says more"})
+                return self._refused(request, 500, "a fault of ours; the log says more")
             return _json(status, body)
 
         return handler

@@ -146,12 +146,14 @@ def annotation(notice: Notice) -> dict[str, Any]:
 
 def message(notice: Notice) -> dict[str, Any]:
     """As Slack's incoming webhooks take it; nothing in it calls anybody or becomes markup."""
-    title = f"Rollback of {notice.model}: {notice.word.replace('_', ' ')} ({notice.reason.replace('_', ' ')})"
+    said = notice.word.replace("_", " ") + ("" if notice.word == "taken" else ", nothing has moved")
+    title = f"Rollback of {notice.model}: {said} ({notice.reason.replace('_', ' ')})"
     block = {"type": "plain_text", "emoji": False}
     return {
-        "text": plain(title),
+        "username": "shadowdrift rollback",
+        "text": plain(f"{title}: {notice.text}"),  # the notification; a message with blocks shows these alone
         "blocks": [
-            {"type": "section", "text": {**block, "text": one_line(title)[:3000]}},
+            {"type": "header", "text": {**block, "text": one_line(title)[:150]}},
             {"type": "section", "text": {**block, "text": one_line(notice.text)[:_LONGEST_TEXT] or "-"}},
             {"type": "section", "text": {**block, "text": one_line(f"by {notice.by}")[:200]}},
         ],

@@ -171,6 +171,7 @@ class Loop:
         self._document, self._hook, self._directory, self._log, self._stop = document, hook, directory, log, stop
         self._reference = Path(document["models"][0]["reference"])
         self._training: dict[str, Any] = {}
+        self._beginning: asyncio.Task[None] | None = None
         self._careless: Child | None = None
 
     async def play(self) -> None:
@@ -194,6 +195,9 @@ class Loop:
 
     async def end(self) -> None:
         """Let go of what this has started."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.gather(self._beginning, return_exceptions=True)
         if self._careless is not None:
             await self._careless.stop(5)
 
@@ -272,7 +276,7 @@ class Loop:
     async def _promote(self) -> None:
         """Pairs and labels gather; the promotion is asked for until the evidence carries it."""
         version = str(self._training["version"])
-        careless = asyncio.create_task(self._train_carelessly())
+        self._beginning = asyncio.create_task(self._train_carelessly(), name="train the worse version")
         ends = time.monotonic() + self._plan.within
         while True:
             await self._until(lambda: _labels(self._stage.evidence, "v2", version, 1) is not None, "labelled pairs")
@@ -287,7 +291,7 @@ class Loop:
         self._granted(version, labels)
         await self._until(lambda: self._serves(version), f"all traffic at {version}")
         self._say(f"all traffic is at {version}; {self._failed()} of {self._stage.traffic.counts.sent} requests failed")
-        await careless
+        await self._beginning
 
     def _granted(self, version: str, labels: Labels) -> None:
         self._figures.accuracy["during"] = labels.production.accuracy or 0.0

@@ -26,7 +26,7 @@ REASONS: Final[tuple[str, ...]] = (
     "unreadable",
 )
 
-StateReason = Literal["format", "profile", "window", "damaged", "incomplete", "beyond_end"]
+StateReason = Literal["format", "profile", "window", "bins", "damaged", "incomplete", "beyond_end"]
 STATE_REASONS: Final[tuple[StateReason, ...]] = get_args(StateReason)
 """Why a section of a model that was kept is not taken."""
 

@@ -40,11 +40,16 @@ class Written:
 class Round:
     """What is to be written of one model, in this order, each step when the one before it is acknowledged."""
 
-    model: str
+    state: ModelState
     bodies: list[Snapshot] = field(default_factory=list)
     heads: list[Snapshot] = field(default_factory=list)
     marks: dict[str, Hashable] = field(default_factory=dict)
     """By key, what the section's mark was."""
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        return self.state.measured.name
 
 
 class Ledger:
@@ -86,7 +91,7 @@ class Ledger:
         """
         model = state.measured.name
         written = self._written.setdefault(model, {})
-        made = Round(model)
+        made = Round(state)
         for section in sections(state).values():
             key = key_of(model, section.name)
             known = written.get(key)
@@ -134,6 +139,8 @@ class Ledger:
             parts = messages[key].parts
             now = Written(snapshot.profile, made.marks[key], snapshot.offsets, snapshot.changed, parts=parts)
             written[key] = now
+            if key == key_of(made.model, HEADS["production"]):
+                made.state.reference_is_kept(snapshot.profile)
             left += sorted(before.difference(now.pieces(key)))
         # A round that was cut short may have left the very pieces that this one has written.
         named = {piece for key, each in written.items() for piece in each.pieces(key)} | written.keys()

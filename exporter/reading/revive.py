@@ -6,6 +6,7 @@ that was cut short has left some sections ahead of their head; none is ever behi
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from exporter.reading.stored import StoredError, Value, decoded, kept_of, key_of
 from exporter.windows.measured import Measured
 from exporter.windows.models import ModelState
 from exporter.windows.sections import HEADS, Section, sections
+
+_log = logging.getLogger("shadowdrift.exporter")
 
 _LAST_HEAD: Final = HEADS["production"]
 _NOT_KEPT: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
@@ -49,9 +52,16 @@ def revived(measured: Measured, stored: Mapping[str, bytes], ends: Mapping[str, 
     `stored` are the newest values of the partition by key, `ends` the ends of the topics' logs.
     """
     reference = _reference(measured, stored)
+    state = _begun(measured, reference)
+    if _otherwise_cut(state):
+        _log.warning(
+            "the reference that was made of the traffic has other bins than drift: asks for; the model warms up anew",
+            extra={"fields": {"model": measured.name}},
+        )
+        dropped["bins"] += len(sections(state).keys() & {key.partition("|")[2] for key in _of(measured.name, stored)})
+        return Revived(_begun(measured, {}), left=_left(measured.name, stored, {}))
     values: dict[str, Value] = {}
     kept: dict[str, dict[str, Any]] = {}
-    state = _begun(measured, reference)
     for name, section in sections(state).items():
         key = key_of(measured.name, name)
         if key in stored:
@@ -97,17 +107,32 @@ def _begun(measured: Measured, reference: dict[str, Any]) -> ModelState:
     return state
 
 
+def _otherwise_cut(state: ModelState) -> bool:
+    """Whether a reference that was made of the traffic has other bins than the configuration asks for now."""
+    measured = state.measured
+    warmed_up = measured.source == "warmup" and measured.profile is not None
+    return warmed_up and measured.profile is not None and not measured.profile.binning.fits(measured.model.drift)
+
+
+def _of(model: str, stored: Mapping[str, bytes]) -> list[str]:
+    """The keys of a model."""
+    return [key for key in stored if key.startswith(f"{model}|")]
+
+
 def _left(model: str, stored: Mapping[str, bytes], values: Mapping[str, Value]) -> list[str]:
     """What nothing names: pieces of a round that was cut short, tenants that are configured no more."""
     named = {key_of(model, name) for name in values}
     named |= {piece for name, value in values.items() for piece in value.pieces(key_of(model, name))}
-    return [key for key in stored if key.startswith(f"{model}|") and key not in named]
+    return [key for key in _of(model, stored) if key not in named]
 
 
 def _usable(state: ModelState, section: Section, text: bytes, ends: Mapping[str, int]) -> Value:
     value = decoded(text)
     reason: StateReason | None = None
-    if value.profile != state.measured.reference_hash:
+    # A kill in the round after a warm-up leaves what is of its reference, while production's head is before it yet:
+    # production is read again, and makes the same one.
+    ahead = state.warm_up is not None and section.name != _LAST_HEAD
+    if value.profile != state.measured.reference_hash and not ahead:
         reason = "profile"
     elif value.window != section.settings:
         reason = "window"

@@ -30,8 +30,9 @@ class ModelState:
         self.warm_up = (
             None if measured.profile is not None else WarmUp(measured.size, measured.window_of, measured.model.drift)
         )
-        """What is remembered of production while there is no reference, and of the shadow; None once there is one."""
+        """What is remembered of production while there is no reference; None once there is one."""
         self.recent = None if self.warm_up is None else Recent(measured.size, measured.window_of)
+        """What is remembered of the shadow, until the reference is kept: a kill just before that makes it once more."""
         self._pairs_know: set[str] = set()
         """Topics that are being read again and whose next messages pairs and labels know."""
 
@@ -63,6 +64,11 @@ class ModelState:
         if self.warm_up is not None:
             return {"warm_up": self.warm_up.kept()}
         return {} if self.measured.profile is None else {"profile": encoded(self.measured.profile)}
+
+    def reference_is_kept(self, of: str) -> None:
+        """The reference with this hash is written, with the state that it stands for."""
+        if self.warm_up is None and of == self.measured.reference_hash:
+            self.recent = None
 
     def restore_reference(self, kept: dict[str, Any]) -> None:
         """Go on from what `reference_kept` gave. Raises ValueError for anything else."""
@@ -103,8 +109,9 @@ class ModelState:
     def flush(self) -> Counter[str]:
         """Move what waits into the windows of both roles; by reason, what became no series of its own."""
         left_out: Counter[str] = Counter()
-        if self.warm_up is not None and self.recent is not None:
-            left_out = self._warm(self.warm_up, self.recent)
+        if self.recent is not None:
+            self.recent.take(self.roles["shadow"].waiting)
+            left_out = self._warm(self.recent)
         for role, state in self.roles.items():
             entered = state.flush()
             if role == "production":
@@ -115,9 +122,11 @@ class ModelState:
             state.left_out.clear()
         return left_out
 
-    def _warm(self, warm_up: WarmUp, recent: Recent) -> Counter[str]:
+    def _warm(self, recent: Recent) -> Counter[str]:
         """Remember what waits; when it is enough for a reference, go over to that with what waits behind it."""
-        recent.take(self.roles["shadow"].waiting)
+        warm_up = self.warm_up
+        if warm_up is None:
+            return Counter()
         production = self.roles["production"]
         taken, profile = 0, None
         while profile is None:  # what has said nothing is forgotten, wherever a poll was cut
@@ -128,10 +137,11 @@ class ModelState:
             if profile is None:
                 warm_up.restart()
         behind = production.hold_back(taken)
-        self.warm_up = self.recent = None
+        self.warm_up, self.recent = None, None
         left_out = self.flush()  # they have been answered, whatever they are measured by
         self.refer(Measured(self.measured.model, profile, "warmup"))
         production.pass_again(list(warm_up.latest()))
         self.roles["shadow"].pass_again(list(recent.latest()))
         production.give_back(behind)
+        self.recent = recent
         return left_out

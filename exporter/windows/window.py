@@ -206,11 +206,15 @@ class Window:
         }
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from what `kept` gave under the same layout and size. Raises ValueError for anything else."""
+        """Go on from what `kept` gave under the same size and layout; one without columns takes any, and lets cells go.
+
+        Raises ValueError for anything else.
+        """
         layout = self.layout
         times = np.frombuffer(kept["times"], "<f8")
+        cells = kept["cells"] if len(layout.sizes) else b""
         rows = Rows(
-            np.frombuffer(kept["cells"], layout.dtype).reshape(len(times), len(layout.sizes)),
+            np.frombuffer(cells, layout.dtype).reshape(len(times), len(layout.sizes)),
             times,
             np.frombuffer(kept["requests"], "<u8"),
             np.frombuffer(kept["places"], "<i4"),

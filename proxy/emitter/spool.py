@@ -1,6 +1,6 @@
 """The spool: what Kafka does not take within a moment waits on disk, and survives this process.
 
-One thread does all that blocks; the event loop decides what is written, and never waits for the disk to take an event.
+Here the event loop decides what is written, and never waits for the disk to take an event; what blocks is `disk`'s.
 """
 
 from __future__ import annotations
@@ -8,18 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final
 
 from proxy.counters import Counters
-from proxy.emitter.batch import Batch, joined
+from proxy.emitter.batch import Batch
+from proxy.emitter.disk import Disk
 from proxy.emitter.queue import Budget, EventQueue
-from proxy.emitter.segments import SEGMENT_BYTES, Read, Segments
-from proxy.emitter.spool_lock import Lock, proxy_of_this_process
+from proxy.emitter.spool_lock import proxy_of_this_process
 from proxy.emitter.spool_obstacles import SpoolObstacles
 from proxy.emitter.stored_batch import HEADER_BYTES
 
@@ -29,9 +27,6 @@ SPILL_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 1.0
 """How long the oldest event may be in memory alone."""
 
-SYNC_SECONDS: Final = 1.0
-"""How often what was written is forced to the disk; a power failure costs what came since."""
-
 WRITE_BYTES: Final = 4 * 1024 * 1024
 """In one go, which takes that much memory again."""
 
@@ -39,12 +34,11 @@ RETRY_SECONDS: Final = 1.0
 LOCK_SECONDS: Final = 0.2
 CLOSE_SECONDS: Final = 5.0
 
-T = TypeVar("T")
 _log = logging.getLogger("shadowdrift.emitter")
 
 
 class Spool:
-    """The files of all queues below one directory, which one emitter at a time has."""
+    """What all queues have on disk, and who decides what goes there."""
 
     def __init__(
         self,
@@ -60,20 +54,12 @@ class Spool:
         self._budget = budget
         self._counters = counters
         self._clock = clock
-        # Room comes free by whole segments, so a small bound needs small ones.
-        segment_bytes = max(64 * 1024, min(SEGMENT_BYTES, max_bytes // 8))
-        self._segments = {queue: Segments(directory / f"{queue.role}.{queue.model}", segment_bytes) for queue in queues}
-        self._foreign_bytes = 0
-        self._disk = ThreadPoolExecutor(1, "spool")
-        self._syncing = ThreadPoolExecutor(1, "spool-sync")
-        self._lock = Lock(directory)
+        self._disk = Disk(directory, max_bytes, queues, self._fail)
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._obstacles = SpoolObstacles(counters)
         self._opened = False
         self._retry_at = 0.0
-        self._sync_at = 0.0
-        self._synced: asyncio.Future[None] | None = None
         self.readable = asyncio.Event()
         """Set once what was left is known, so that nothing newer overtakes it; or once it cannot be known."""
 
@@ -108,10 +94,8 @@ class Spool:
     async def _open(self) -> None:
         while not self._opened:
             try:
-                holder = await self._blocking(self._lock.take)
-                if holder is None:
-                    await self._blocking(self._find_segments)
-                    self._opened = True
+                holder = await self._disk.take()
+                self._opened = holder is None
             except OSError as error:
                 self._fail(error)
                 self.readable.set()
@@ -122,24 +106,13 @@ class Spool:
                     self._wait_for(holder)
                     await asyncio.sleep(LOCK_SECONDS)
         self._obstacles.clear("held")
-        for queue, segments in self._segments.items():
+        for queue, segments in self._disk.segments.items():
             if segments.events:
                 queue.recovered(segments.events)
         self._tell_what_was_found()
         self._counters.cells[self._counters.layout.place("spool_read")] = 1
         self._show_size()
         self.readable.set()
-
-    def _find_segments(self) -> None:
-        try:
-            for segments in self._segments.values():
-                segments.open()
-            ours = {f"{queue.role}.{queue.model}" for queue in self._segments}
-            others = [path for path in self._directory.iterdir() if path.is_dir() and path.name not in ours]
-            self._foreign_bytes = sum(file.stat().st_size for path in others for file in path.glob("*.segment"))
-        except BaseException:
-            self._lock.release()
-            raise
 
     def _wait_for(self, holder: str) -> None:
         """An older emitter of this proxy will end and leave what it has; another proxy's will not."""
@@ -149,14 +122,14 @@ class Spool:
             self.readable.set()
 
     def _tell_what_was_found(self) -> None:
-        found = {f"{queue.role} of {queue.model}": segments.events for queue, segments in self._segments.items()}
+        found = {f"{queue.role} of {queue.model}": segments.events for queue, segments in self._disk.segments.items()}
         if any(found.values()):
             events = {name: count for name, count in found.items() if count}
             _log.info("the spool holds events of an earlier run", extra={"fields": {"events": events}})
-        if cut := sum(segments.cut for segments in self._segments.values()):
+        if cut := sum(segments.cut for segments in self._disk.segments.values()):
             _log.warning("the spool's end was torn, as a crash leaves it", extra={"fields": {"bytes": cut}})
-        if self._foreign_bytes:
-            fields = {"bytes": self._foreign_bytes, "directory": str(self._directory)}
+        if self._disk.foreign_bytes:
+            fields = {"bytes": self._disk.foreign_bytes, "directory": str(self._directory)}
             _log.warning(
                 "the spool holds events of a model that is not configured; they stay", extra={"fields": fields}
             )
@@ -170,7 +143,7 @@ class Spool:
             return
         late = None if everything or self._budget.used > self._budget.limit // 2 else now - PATIENCE_SECONDS
         wrote = refused = False
-        for queue in self._segments:
+        for queue in self._disk.segments:
             while batches := queue.begin_writing(late):
                 part = self._fitting(batches)
                 queue.limit_writing(len(part))
@@ -189,11 +162,14 @@ class Spool:
             self._obstacles.clear("bound")
         if "disk" in self._obstacles.standing and (wrote or await self._probe()):
             self._obstacles.clear("disk")
-        await self._synchronise(now)
+        try:
+            await self._disk.synchronise(now)
+        except OSError as error:
+            self._fail(error)
 
     def _fitting(self, batches: list[Batch]) -> list[Batch]:
         """The first of them, as many as the bound leaves room for, and not too many at once."""
-        room = min(self._max_bytes - self._size(), WRITE_BYTES)
+        room = min(self._max_bytes - self._disk.size, WRITE_BYTES)
         for index, batch in enumerate(batches):
             room -= batch.size + HEADER_BYTES
             if room < 0:
@@ -202,11 +178,11 @@ class Spool:
 
     def _single(self, batch: Batch) -> int:
         """1 where a batch that is more than is written at once fits the bound all the same."""
-        return int(self._size() + batch.size + HEADER_BYTES <= self._max_bytes)
+        return int(self._disk.size + batch.size + HEADER_BYTES <= self._max_bytes)
 
     async def _write(self, queue: EventQueue, batches: list[Batch]) -> bool:
         try:
-            await self._blocking(self._segments[queue].append, batches)
+            await self._disk.append(queue, batches)
         except OSError as error:
             queue.not_written()
             self._fail(error)
@@ -219,32 +195,11 @@ class Spool:
     async def _probe(self) -> bool:
         """Whether the disk takes something again."""
         try:
-            await self._blocking(_try_to_write, self._directory / "probe")
+            await self._disk.probe()
         except OSError as error:
             self._fail(error)
             return False
         return True
-
-    async def _synchronise(self, now: float) -> None:
-        if now < self._sync_at or (self._synced is not None and not self._synced.done()):
-            return
-        self._sync_at = now + SYNC_SECONDS
-        loop = asyncio.get_running_loop()
-        try:
-            descriptors = await self._blocking(self._unsynced)
-        except OSError as error:
-            self._fail(error)
-            return
-        if descriptors:
-            self._synced = loop.run_in_executor(self._syncing, _synchronise, descriptors)
-            self._synced.add_done_callback(self._see_sync)
-
-    def _unsynced(self) -> list[int]:
-        return [descriptor for segments in self._segments.values() for descriptor in segments.unsynced()]
-
-    def _see_sync(self, synced: asyncio.Future[None]) -> None:
-        if not synced.cancelled() and isinstance(error := synced.exception(), OSError):
-            self._fail(error)
 
     # Reading.
 
@@ -253,7 +208,7 @@ class Spool:
         while True:
             try:
                 await self._remove(queue)
-                read = await self._blocking(_read, self._segments[queue])
+                read = await self._disk.read(queue)
                 break
             except OSError as error:
                 self._fail(error)
@@ -274,7 +229,7 @@ class Spool:
         records, queue.removable = queue.removable, 0
         if records:
             try:
-                await self._blocking(self._segments[queue].remove, records)
+                await self._disk.remove(queue, records)
             finally:
                 self._show_size()
 
@@ -291,56 +246,21 @@ class Spool:
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.spill(everything=True)
-                for queue in self._segments:
+                for queue in self._disk.segments:
                     await self._remove(queue)
-                await self._blocking(lambda: _synchronise(self._unsynced()))
+                await self._disk.synchronise_now()
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._blocking(self._close)
-        self._disk.shutdown(wait=False)
-        self._syncing.shutdown(wait=False)
-
-    def _close(self) -> None:
-        for segments in self._segments.values():
-            segments.close()
-        self._lock.release()
+                await self._disk.close()
+        self._disk.abandon()
 
     # What it tells.
 
-    def _size(self) -> int:
-        return self._foreign_bytes + sum(segments.size for segments in self._segments.values())
-
     def _show_size(self) -> None:
-        self._counters.cells[self._counters.layout.place("events_spooled_bytes")] = self._size()
+        self._counters.cells[self._counters.layout.place("events_spooled_bytes")] = self._disk.size
         self._counters.changed()
 
     def _fail(self, error: OSError) -> None:
         self._retry_at = self._clock() + RETRY_SECONDS
         why = f"{self._directory}: {error.strerror or error}"
         self._obstacles.stand("disk", "the spool cannot be used; events wait in memory alone", why)
-
-    async def _blocking(self, what: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, what, *arguments)
-
-
-def _read(segments: Segments) -> Read:
-    """The oldest batches as one: what was written in small pieces leaves in large ones."""
-    read = segments.read()
-    return Read([joined(read.batches)] if read.batches else [], read.records, read.damaged)
-
-
-def _try_to_write(path: Path) -> None:
-    try:
-        path.write_bytes(bytes(4096))
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _synchronise(descriptors: list[int]) -> None:
-    """Force what was written to the disk, and close these descriptors."""
-    try:
-        for descriptor in descriptors:
-            os.fsync(descriptor)
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)

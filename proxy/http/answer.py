@@ -12,7 +12,7 @@ from proxy.http.headers import CHUNKED, NOTHING, Headers, Noted, named_in_connec
 _REASON: Final = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
 
 
-class AnswerHead(msgspec.Struct):
+class AnswerHead(msgspec.Struct, gc=False):
     """An upstream's answer up to its body; `length` is None without one (or until the close), or CHUNKED."""
 
     status: int

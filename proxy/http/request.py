@@ -12,10 +12,11 @@ from proxy.http.headers import CHUNKED, NOTHING, Headers, Noted, RefusedError, b
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_USUAL_BYTES: Final = 256
 _TARGET: Final = re.compile(rb"[\x21-\x7e]+")
 
 
-class RequestHead(msgspec.Struct):
+class RequestHead(msgspec.Struct, gc=False):
     """What the proxy needs to know of a request's head; `length` is None without a body, or CHUNKED."""
 
     method: bytes
@@ -137,6 +138,11 @@ _NOTES: Final = {
 
 
 def _path(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request target; clients send the same few, which are read once."""
+    return _usual_path(method, target) if len(target) < _USUAL_BYTES else _read_path(method, target)
+
+
+def _read_path(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     """Path and query (with its `?`) of a request target, in origin or absolute form; `*` for OPTIONS."""
     if b"#" in target or not _TARGET.fullmatch(target):
         raise bad_request("the request target must be visible ASCII without a fragment")
@@ -154,3 +160,6 @@ def _path(method: bytes, target: bytes) -> tuple[bytes, bytes]:
         target = rest[slash:] if rest[slash : slash + 1] == b"/" else b"/" + rest[slash:]
     path, question, query = target.partition(b"?")
     return path, question + query
+
+
+_usual_path = lru_cache(maxsize=256)(_read_path)

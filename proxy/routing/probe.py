@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from typing import Final
 from urllib.parse import urlsplit
@@ -98,4 +99,6 @@ def _words(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()  # the error's own text repeats the address, as code
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

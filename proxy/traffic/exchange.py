@@ -1,72 +1,37 @@
-"""One request on its way to production, and the answer back; what is done afterwards is `mirror`'s and `capture`'s.
+"""One request on its way to production, and the answer back.
 
-Longer than other modules, because it is one state machine: what the client does, what production does, and what time
-does may come in any order, and each has to know how far the others are.
+One state machine: what the client does, what production does, and what time does may come in any order, and each has to
+know how far the others are. What it carries one way is the `RequestBody`, the other way the `Reply`; what an inference
+is beside that, `inference` does.
 """
 
 from __future__ import annotations
 
 from time import monotonic, time
-from typing import Final, Protocol
+from typing import Final
 
 from events.ids import new_id
 from events.inference import Outcome
-from logs.lines import told
 from proxy.http.answer import AnswerHead
-from proxy.http.headers import CHUNKED, Headers, may_trail
+from proxy.http.headers import CHUNKED
 from proxy.http.request import RequestHead
 from proxy.http.upstream import Failure, UpstreamConnection
-from proxy.http.wire import CONTINUE, answer_bytes, chunk, interim_bytes, last_chunk, request_bytes, switching_bytes
+from proxy.http.wire import CONTINUE, interim_bytes, request_bytes, switching_bytes
 from proxy.layout import FallbackReason
-from proxy.record import captured
 from proxy.routing.fallback import FixedAnswer
 from proxy.routing.gate import Gate
-from proxy.routing.plan import REPLAY_BYTES, UNSENT_BYTES, Plan
+from proxy.routing.plan import UNSENT_BYTES, Plan
 from proxy.shadowing.mirror import Candidate
 from proxy.shadowing.shadow import CLONE_MARK
+from proxy.traffic import inference
+from proxy.traffic.body import RequestBody
 from proxy.traffic.plane import Plane
-
-SMALL_BYTES: Final = 64
-"""A kept piece costs some forty bytes beside its own: smaller ones are put together, or a body that comes in chunks of
-two bytes would take twenty times what is counted for it."""
-
-MERGED_BYTES: Final = 2048
-"""How far: what is put together is copied each time."""
+from proxy.traffic.reply import Client, Reply
 
 _TO_WEBSOCKET: Final = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
-_NO_BODY: Final = frozenset({204, 304})
-
 _NOT_SERVED: Final = frozenset({502, 503, 504})
 """Answers that a breaker takes for failures; they are passed on as they came."""
-
-
-class Client(Protocol):
-    """The client's connection, as an exchange sees it."""
-
-    understands_chunks: bool
-    reads_slowly: bool
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of the answer."""
-
-    def pause_request(self, paused: bool) -> None:
-        """Stop (or go on) reading the request."""
-
-    def answer_error(self, status: int, reason: str, text: str, exchange: Exchange) -> None:
-        """Answer instead of the model."""
-
-    def answer_refused(self, status: int, reason: str, body: bytes, exchange: Exchange) -> None:
-        """Answer a request that was read whole instead of the model; the connection stays."""
-
-    def tunnel(self, connection: UpstreamConnection, from_upstream: bytes) -> None:
-        """Let bytes pass both ways unread from now on."""
-
-    def cut(self) -> None:
-        """End the answer so that it never looks complete."""
-
-    def exchange_ended(self, exchange: Exchange) -> None:
-        """On with the next."""
 
 
 class Exchange:
@@ -78,47 +43,35 @@ class Exchange:
     """
 
     __slots__ = (
-        "_answer",
-        "_answer_head",
-        "_answer_size",
-        "_answer_trailers",
-        "_body",
-        "_body_done",
-        "_body_size",
-        "_candidate",
-        "_captured",
         "_client",
-        "_connection",
-        "_fallen_back",
-        "_first_byte",
         "_fixed",
-        "_forgot",
         "_id_bytes",
-        "_keep_bytes",
-        "_out",
-        "_plane",
-        "_rechunk",
         "_retried",
-        "_started",
-        "_trailers",
-        "_underway",
-        "_unsent",
         "abandoned",
+        "body",
+        "candidate",
+        "captured",
         "client_keeps",
+        "connection",
         "deadline",
         "ended",
+        "fallen_back",
         "head",
         "id",
         "inference",
         "plan",
+        "plane",
+        "reply",
         "request_id",
         "serving",
+        "started",
         "time",
+        "underway",
     )
 
     def __init__(self, client: Client, plane: Plane, plan: Plan, head: RequestHead, keeps: bool) -> None:
         self._client = client
-        self._plane = plane
+        self.plane = plane
         self.plan = plan
         self.head = head
         self.client_keeps = keeps
@@ -126,76 +79,50 @@ class Exchange:
         self._id_bytes = self.id.encode()
         self.request_id = head.request_id or self._id_bytes
         self.time = time()
-        self._started = monotonic()
+        self.started = monotonic()
         self.serving = serving = plan.route(self.request_id)
-        self.deadline = self._started + serving.timeout
+        self.deadline = self.started + serving.timeout
         self.ended = False
         self.abandoned = False
-        self.inference = plan.is_inference(head.method, head.path) and not head.websocket
-        self._captured = False
-        self._candidate: Candidate | None = None
-        self._keep_bytes = REPLAY_BYTES
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._body_done = head.length is None
-        self._unsent: list[bytes] = []  # pieces of the body that have not been written to production
-        self._trailers: Headers | None = None
-        self._underway = False
-        self._connection: UpstreamConnection | None = None
+        self.body = RequestBody(complete=head.length is None)
+        self.reply: Reply | None = None
+        """The answer, once its head is there."""
+        self.underway = False
+        """Whether a connection was asked for."""
+        self.connection: UpstreamConnection | None = None
         self._retried = False
-        self._forgot = False  # whether a piece of the body is gone, so that it cannot be sent again
-        self._fallen_back = False
+        self.fallen_back = False
         self._fixed: FixedAnswer | None = None  # answered once the request is read
-        self._answer_head: AnswerHead | None = None
-        self._answer: list[bytes] = []
-        self._answer_size = 0
-        self._answer_trailers: Headers | None = None
-        self._first_byte = 0.0
-        self._rechunk = False
-        self._out: list[bytes] = []  # pieces of the answer that have not been written to the client
+        self.captured = False
+        self.candidate: Candidate | None = None
+        """What may become its clone."""
+        self.inference = plan.is_inference(head.method, head.path) and not head.websocket
         if self.inference:
-            plane.counters.cells[serving.places.in_flight] += 1
-            plane.counters.changed()
-            self._choose()
-
-    def _choose(self) -> None:
-        """Decide by the request's id whether it is cloned and captured, and so how much of its body is kept."""
-        plan, plane = self.plan, self._plane
-        position = plane.sampler.position(self.request_id)
-        chosen = plan.chosen(self.head, position)
-        if chosen or position < plan.capture_threshold:
-            self._captured = True
-            self._keep_bytes = plan.kept_captured
-        if chosen:
-            self._candidate = plane.mirror.choose(plan, self.serving.version, self.head.length)
-            if self._candidate.waits:
-                self._keep_bytes = plan.kept_waiting
+            inference.begin(self)
 
     @property
     def begun(self) -> bool:
         """Whether the client has the answer's head already."""
-        return self._answer_head is not None
+        return self.reply is not None
 
     # From the client.
 
     def proceed(self) -> None:
         """It is this exchange's turn, and one read has been taken in: send it on, or first ask for a connection."""
-        if self._underway:
-            connection = self._connection
+        if self.underway:
+            connection = self.connection
             if connection is not None and not connection.request_done:  # or its last chunk would be sent once more
                 self._send(connection)
         elif self._client.reads_slowly:  # answers must not pile up: it is asked once the client has caught up
             return
         else:
-            self._underway = True
-            self.deadline = self._plane.now + self.serving.timeout
+            self.underway = True
+            self.deadline = self.plane.now + self.serving.timeout
             if not (self.inference and self.plan.guarded) or self._passes():
                 self.serving.pool.acquire(self)
-        candidate = self._candidate
-        early = candidate is not None and candidate.waits and candidate.leaves_early and self._body_done
-        if early and not self._fallen_back:
-            self._settle("ok")
-            self._keep_less()
+        if self.candidate is not None and inference.leaves_early(self):
+            inference.settle(self, "ok")
+            inference.keep_less(self)
 
     def _passes(self) -> bool:
         """Whether nothing stands against asking the version; otherwise the fallback is asked, or the client refused."""
@@ -210,48 +137,39 @@ class Exchange:
 
     def _fits(self, gate: Gate) -> bool:
         """Whether the request may be sent; if not, it has been refused, or its body is still to come."""
-        if not self._body_done and gate.checks(self.head, self._body_size):
-            self._underway = False  # and so this is asked again once more of it is here
+        if not self.body.complete and gate.checks(self.head, self.body.size):
+            self.underway = False  # and so this is asked again once more of it is here
             if self.head.expects_continue:
                 self.head.expects_continue = False  # the model need not say it once more
                 self._client.write(CONTINUE)
             return False
-        refusal = gate.refusal(self.head, b"".join(self._body), self._plane.counters)
+        refusal = gate.refusal(self.head, self.body.joined(), self.plane.counters)
         if refusal is None:
             return True
-        self._underway = False  # nor may a clone leave that does not wait for production
+        self.underway = False  # nor may a clone leave that does not wait for production
         self._client.answer_refused(400, "schema", refusal, self)
         self._end("error", 400)
         return False
 
-    def body(self, data: bytes) -> None:
+    def body_piece(self, data: bytes) -> None:
         """A piece of the request's body."""
-        self._body_size += len(data)
-        self.deadline = self._plane.now + self.serving.timeout
-        self._unsent.append(data)
-        candidate = self._candidate
-        if candidate is not None and candidate.waits and not self._plane.mirror.keep(candidate, len(data)):
-            self._keep_less()
-        if self._body_size <= self._keep_bytes or self._connection is None:
-            if len(data) < SMALL_BYTES and self._body and len(self._body[-1]) < MERGED_BYTES:
-                self._body[-1] += data
-            else:
-                self._body.append(data)
-        else:
-            self._forgot = True
-        if self._connection is None and self._body_size > self.plan.unsent_bytes:
+        self.deadline = self.plane.now + self.serving.timeout
+        body, connected = self.body, self.connection is not None
+        body.take(data, connected=connected)
+        if self.candidate is not None:
+            inference.keep(self, len(data))
+        if not connected and body.size > self.plan.unsent_bytes:
             self._client.pause_request(True)
 
     def trailer(self, name: bytes, value: bytes) -> None:
         """A header behind the request's chunked body."""
-        if may_trail(name) and not self.plan.names_tenants(name):
-            self._trailers = self._trailers or []
-            self._trailers.append((name, value))
+        if not self.plan.names_tenants(name):
+            self.body.trail(name, value)
 
     def body_complete(self) -> None:
         """The request is whole."""
-        self._body_done = True
-        self.deadline = self._plane.now + self.serving.timeout
+        self.body.complete = True
+        self.deadline = self.plane.now + self.serving.timeout
         if self._fixed is not None:
             self._answer_fixed(self._fixed)
 
@@ -266,7 +184,7 @@ class Exchange:
             self._end("client_closed")
             return
         self._note(failed=True)
-        if self._answer_head is not None:
+        if self.reply is not None:
             self._client.cut()
             self._end("timeout")
         elif not self._fall_back("timeout"):
@@ -275,8 +193,8 @@ class Exchange:
 
     def pause_answer(self, paused: bool) -> None:
         """The client is slow to read (or has caught up)."""
-        if self._connection is not None:
-            self._connection.pause_answer(paused)
+        if self.connection is not None:
+            self.connection.pause_answer(paused)
 
     # From the upstream: `Caller`.
 
@@ -285,19 +203,19 @@ class Exchange:
         if self.ended:
             connection.discard()
             return
-        self._connection = connection
+        self.connection = connection
         head, address = self.head, connection.address
         connection.begin(self, head.method, may_switch=head.websocket)
         forwarded = [*head.forwarded, (b"X-Request-Id", self.request_id)]
         if head.clone_mark and self.plan.model.mirror.trust_header:  # so that no proxy further on clones it either
             forwarded.append(CLONE_MARK)
-        if head.expects_continue and not self._body_done:
+        if head.expects_continue and not self.body.complete:
             forwarded.append((b"Expect", b"100-continue"))
         if head.websocket:
             forwarded += _TO_WEBSOCKET
         target = head.path if head.path == b"*" else address.base_path + head.path + head.query
-        self._unsent = [data] if (data := b"".join(self._body)) else []
-        if self._body_size > self.plan.unsent_bytes or self._retried or self._fallen_back:
+        self.body.rewind()
+        if self.body.size > self.plan.unsent_bytes or self._retried or self.fallen_back:
             self._client.pause_request(False)  # before anything is written: this connection may ask for a pause itself
         self._send(connection, request_bytes(head.method, target, address.authority, forwarded, head.length))
         if self._client.reads_slowly:
@@ -305,12 +223,10 @@ class Exchange:
 
     def _send(self, connection: UpstreamConnection, head: bytes = b"") -> None:
         """Write what has come of the request and has not been written, in one go."""
-        data, self._unsent = b"".join(self._unsent), []
-        if self.head.length == CHUNKED:
-            data = (chunk(data) if data else b"") + (last_chunk(self._trailers) if self._body_done else b"")
+        data = self.body.to_send(self.head.length)
         if head or data:
             connection.transport.write(head + data)
-        connection.request_done = self._body_done
+        connection.request_done = self.body.complete
 
     def answer_interim(self, head: AnswerHead) -> None:
         """Pass it on to who can read it; 100 Continue only to who waits for it."""
@@ -322,7 +238,7 @@ class Exchange:
 
     def answer_switched(self, head: AnswerHead, data: bytes) -> None:
         """The model speaks WebSocket from here on, and nobody listens in."""
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         assert connection is not None
         self.ended = self.abandoned = True
         self._client.write(switching_bytes(head, self._id_bytes))
@@ -330,65 +246,53 @@ class Exchange:
 
     def answer_head(self, head: AnswerHead) -> None:
         """Pass the answer's head on, with the framing that this client understands."""
-        self._answer_head = head
-        self._first_byte = monotonic()
-        self.deadline = self._first_byte + self.serving.timeout
-        length = head.length
-        has_body = self.head.method != b"HEAD" and head.status not in _NO_BODY
-        if has_body and (length is None or length == CHUNKED):
-            self._rechunk = self._client.understands_chunks
-            length = CHUNKED if self._rechunk else None
-        elif length == CHUNKED or head.status == 204:
-            length = None
-        self.client_keeps = self.client_keeps and self._body_done and (not has_body or length is not None)
-        self._out.append(answer_bytes(head, self._id_bytes, length, not self.client_keeps))
+        keeps = self.client_keeps and self.body.complete
+        reply = Reply(head, self.head.method, self._id_bytes, keeps=keeps, chunks=self._client.understands_chunks)
+        self.reply = reply
+        self.client_keeps = reply.keeps
+        self.deadline = reply.began + self.serving.timeout
 
     def answer_body(self, data: bytes) -> None:
         """Pass a piece on, and keep what is captured of it."""
-        self.deadline = self._plane.now + self.serving.timeout
-        self._out.append(chunk(data) if self._rechunk else data)
-        if self._captured and self._answer_size < self.plan.captured_bytes:
-            self._answer.append(data)
-        self._answer_size += len(data)
+        assert self.reply is not None
+        self.deadline = self.plane.now + self.serving.timeout
+        self.reply.take(data, self.plan.captured_bytes if self.captured else 0)
 
     def answer_trailer(self, name: bytes, value: bytes) -> None:
         """Keep it for the end."""
-        if may_trail(name):
-            self._answer_trailers = self._answer_trailers or []
-            self._answer_trailers.append((name, value))
+        assert self.reply is not None
+        self.reply.trail(name, value)
 
     def answer_so_far(self) -> None:
         """One read of production's has been taken in: the client gets it now."""
-        out, self._out = self._out, []
-        if out:
-            self._client.write(out[0] if len(out) == 1 else b"".join(out))
+        if self.reply is not None and (data := self.reply.to_write()):
+            self._client.write(data)
 
     def answer_complete(self) -> None:
         """The client gets the rest of its answer; only then is anything else done."""
-        self._connection = None  # it is the pool's again, and a slow reader must not pause it any more
-        if self._rechunk:
-            self._out.append(last_chunk(self._answer_trailers))
+        self.connection = None  # it is the pool's again, and a slow reader must not pause it any more
+        assert self.reply is not None
+        self.reply.end()
         self.answer_so_far()
-        assert self._answer_head is not None
-        status = self._answer_head.status
+        status = self.reply.head.status
         if self.serving.breaker is not None:
             self._note(failed=status in _NOT_SERVED)
-        if self._fallen_back:
+        if self.fallen_back:
             self._end("fallback", status)
         else:
             self._end("ok" if 200 <= status < 300 else "error", status)
 
     def answer_failed(self, failure: Failure) -> None:
         """Try once more where that is safe, else tell the client."""
-        connection, self._connection = self._connection, None
-        if self._answer_head is None and connection is not None and self._may_retry(connection):
+        connection, self.connection = self.connection, None
+        if self.reply is None and connection is not None and self._may_retry(connection):
             self._retried = True
-            self._plane.counters.cells[self.plan.retries] += 1
-            self._plane.counters.changed()
+            self.plane.counters.cells[self.plan.retries] += 1
+            self.plane.counters.changed()
             self.serving.pool.acquire(self, fresh=True)
             return
         self._note(failed=True)
-        if self._answer_head is not None:
+        if self.reply is not None:
             self.answer_so_far()
             self._client.cut()
             self._end("truncated")
@@ -402,35 +306,35 @@ class Exchange:
 
     def _may_retry(self, connection: UpstreamConnection) -> bool:
         """A kept connection that closed unanswered, and a request that memory still holds whole."""
-        return connection.reused and not connection.answered and not self._retried and not self._forgot
+        return connection.reused and not connection.answered and not self._retried and not self.body.forgot
 
     def _note(self, *, failed: bool) -> None:
         """Tell the breaker of the version that was asked what came of it."""
-        if self.inference and self.serving.breaker is not None and not self._fallen_back:
-            self.serving.note(self._plane.counters, monotonic(), failed=failed)
+        if self.inference and self.serving.breaker is not None and not self.fallen_back:
+            self.serving.note(self.plane.counters, monotonic(), failed=failed)
 
     def _fall_back(self, reason: FallbackReason) -> bool:
         """Let the fallback answer, if there is one and it can: the client has nothing yet, and memory the request."""
         fallback = self.plan.fallback
-        if fallback is None or not self.inference or self._fallen_back:
+        if fallback is None or not self.inference or self.fallen_back:
             return False
-        if self._forgot and fallback.answer is None:
+        if self.body.forgot and fallback.answer is None:
             return False
         if not fallback.helps(self.serving) and reason != "paused":
             return False
-        self._fallen_back = True
+        self.fallen_back = True
         self.serving.pool.withdraw(self)
-        if self._connection is not None:
-            self._connection.discard()
-            self._connection = None
-        cells = self._plane.counters.cells
+        if self.connection is not None:
+            self.connection.discard()
+            self.connection = None
+        cells = self.plane.counters.cells
         cells[fallback.places[reason]] += 1
         if fallback.serving is not None:
             cells[self.serving.places.in_flight] -= 1
             cells[fallback.serving.places.in_flight] += 1
             self.serving = fallback.serving
             self._retried = False
-            self.deadline = self._plane.now + self.serving.timeout
+            self.deadline = self.plane.now + self.serving.timeout
             self.serving.pool.acquire(self)
         elif fallback.answer is not None:
             self._client.pause_request(False)
@@ -438,14 +342,14 @@ class Exchange:
                 self._fixed = fallback.answer
             else:
                 self._answer_fixed(fallback.answer)
-        self._plane.counters.changed()
+        self.plane.counters.changed()
         return True
 
     def _body_comes_soon(self) -> bool:
         """Whether to read the request to its end before it is answered, so that the client can keep its connection."""
         length = self.head.length
         small = length is not None and length != CHUNKED and length <= UNSENT_BYTES
-        return small and not self._body_done and not self.head.expects_continue
+        return small and not self.body.complete and not self.head.expects_continue
 
     def _answer_fixed(self, answer: FixedAnswer) -> None:
         self.answer_head(answer.head)
@@ -453,68 +357,19 @@ class Exchange:
             self.answer_body(answer.body)
         self.answer_complete()
 
-    def _keep_less(self) -> None:
-        """No clone needs the body any more: keep what a retry and the event do."""
-        self._keep_bytes = self.plan.kept_captured if self._captured else REPLAY_BYTES
-        if self._body_size > self._keep_bytes and self._connection is not None:
-            self._body = [b"".join(self._body)[: self.plan.captured_bytes]] if self._captured else []
-            self._forgot = True
-
-    def _settle(self, outcome: Outcome) -> None:
-        """The candidate's time has come. Whatever is wrong with clones, the exchange goes on."""
-        assert self._candidate is not None
-        self._body = [b"".join(self._body)]
-        try:
-            self._plane.mirror.settle(self._candidate, self, outcome, self._body[0] if self._body_done else None)
-        except Exception as error:
-            self._plane.loop.call_exception_handler({"message": "a clone could not be made", **told(error)})
-
     # The end.
 
     def _end(self, outcome: Outcome, status: int | None = None) -> None:
         if self.ended:
             return
         self.ended = self.abandoned = True
-        if self._connection is not None:
-            self._connection.discard()
-            self._connection = None
-        if status is None and self._answer_head is not None:
-            status = self._answer_head.status
+        if self.connection is not None:
+            self.connection.discard()
+            self.connection = None
+        if status is None and self.reply is not None:
+            status = self.reply.head.status
         try:
             if self.inference:
-                self._account(outcome, status)
+                inference.account(self, outcome, status)
         finally:  # whatever is wrong with clones and events, the client goes on
             self._client.exchange_ended(self)
-
-    def _account(self, outcome: Outcome, status: int | None) -> None:
-        plane, places = self._plane, self.serving.places
-        latency = monotonic() - self._started
-        cells = plane.counters.cells
-        cells[places.in_flight] -= 1
-        cells[places.ok if outcome == "ok" else places.request(status, outcome)] += 1
-        plane.counters.observe(places.latency, latency)
-        if self._answer_head is not None:
-            plane.counters.observe(places.first_byte, self._first_byte - self._started)
-        plane.counters.changed()
-        candidate = self._candidate
-        if candidate is not None and candidate.waits:
-            early = candidate.leaves_early and self._body_done and self._underway and not self._fallen_back
-            self._settle("ok" if early else outcome)
-        if self._captured and plane.load.sheds_events:
-            plane.capture.shed(self.plan.name, "production")
-        elif self._captured:
-            plane.capture.record(
-                captured(
-                    self,
-                    "production",
-                    outcome,
-                    status=status,
-                    latency=latency,
-                    sampled=candidate is not None and candidate.accepted,
-                    request=b"".join(self._body),
-                    request_whole=self._body_done and not self._forgot,
-                    answer_head=self._answer_head,
-                    answer=b"".join(self._answer),
-                    answer_size=self._answer_size,
-                )
-            )

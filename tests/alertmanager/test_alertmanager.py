@@ -163,7 +163,9 @@ async def test_a_message_says_what_how_far_since_when_and_what_to_do(slack: Slac
         running.post([{**_drift("temp"), "startsAt": (datetime.now(UTC) - timedelta(minutes=7)).isoformat()}])
         message = await _arrived(slack)
     attachment = message["payload"]["attachments"][0]
-    assert attachment["title"] == attachment["fallback"] == "FeatureDrift · flights"
+    assert attachment["title"] == "FeatureDrift · flights"
+    summary = "flights: 1 of its features has drifted from the reference"
+    assert attachment["fallback"] == f"{attachment['title']} — {summary}", "on a locked telephone nothing else is seen"
     since = re.search(r"since (\w{3} \d\d:\d\d:\d\d) UTC", attachment["text"])
     assert since is not None
     assert attachment["text"].rstrip("\n") == (

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from aiokafka import TopicPartition
 
+from configuration.model import Drift
 from events.brokers import Brokers
 from events.codec import encode
 from events.headers import labels_headers
@@ -61,7 +62,7 @@ class Log:
             model=chance.choice(["fraud"] * 9 + [NAMES[1]]),
             role=chance.choice(["production", "production", "shadow"]),
             tenant=chance.choice([None, "acme", "acme", "initech", "stranger"]),
-            version=chance.choice(["v2"] * 200 + ["v3"]),
+            version=chance.choice(["v2"] * 9 + ["v3"]),
             id=f"{chance.randrange(40):02}-{len(self.records[PRODUCTION]) // 9}",
             sampled=True,
             outcome=chance.choice(["ok"] * 9 + ["error"]),
@@ -138,6 +139,8 @@ class Life:
         for name, state in self.intake.owned.items():
             held = [each.tolist() if hasattr(each, "tolist") else each for each in flat(state.pairs.held())]
             kept[name] = (held, state.labels.measures(None), state.shadowed.version("shadow"))
+            if state.warm_up is None:  # what is remembered until the reference is written
+                kept[f"{name}|{HEADS['shadow']}"].pop("recent", None)
         return kept
 
     def kept(self):
@@ -199,6 +202,59 @@ def test_a_process_killed_at_any_point_goes_on_as_if_nothing_had_been(seed, warm
     assert not any(map(life.intake.replaying, NAMES))
     assert life.shown() == other.shown()
     assert compared > 10
+
+
+@pytest.mark.parametrize("unwritten", [1, 2, 3, 6])
+def test_a_kill_while_the_first_reference_of_a_warm_up_is_written_costs_nothing(unwritten):
+    """Production's head is before it and other sections behind it: the same reference is made once more."""
+    log = Log(11, count=400)
+    other = steady(log, warm_up=True)
+    other.read_all()
+    whole, log.records = log.records, {topic: [] for topic in log.records}
+    life = Life(log, warm_up=True)
+    log.records = whole
+    life.read(PRODUCTION, 30)
+    life.read(SHADOW, 40)
+    assert life.write_all()
+    life.read(PRODUCTION, 120)
+    life.read(SHADOW, 30)
+    state = life.intake.owned["fraud"]
+    assert state.warm_up is None
+    standing = life.placing.standing("fraud")
+    made = life.store.ledger.due(standing.state, standing.offsets)
+    snapshots = [*made.bodies, *made.heads]
+    count = sum(1 + len(encoded(each).pieces) for each in snapshots)
+    assert not life.write(standing, stop_after=count - unwritten)
+    again = Life(log, warm_up=True)
+    assert again.intake.counters.state_dropped.total() == 0
+    again.read_all()
+    assert again.intake.owned["fraud"].measured.reference_hash == state.measured.reference_hash
+    assert again.shown() == other.shown()
+    assert again.write_all()
+    assert again.intake.owned["fraud"].recent is None
+    third = Life(log, warm_up=True)
+    assert third.intake.counters.state_dropped.total() == 0
+    assert third.shown() == other.shown()
+
+
+def test_a_reference_made_of_the_traffic_is_made_anew_where_other_bins_are_asked_for(caplog):
+    """What it was made of is gone, so the model warms up anew, and says why; the bins of a profile are its own."""
+    log = Log(12, count=400)
+    life = Life(log, warm_up=True)
+    life.read_all()
+    assert life.write_all()
+    same = Life(log, warm_up=True, drift=Drift(alpha=0.01))
+    assert same.intake.counters.state_dropped.total() == 0
+    again = Life(log, warm_up=True, drift=Drift(bins=5))
+    assert again.intake.counters.state_dropped["bins"] > 2
+    assert again.intake.counters.state_dropped.total() == again.intake.counters.state_dropped["bins"]
+    assert "other bins than drift: asks for" in caplog.text
+    again.read_all()
+    assert again.intake.owned["fraud"].measured.profile.binning.bins == 5
+    assert again.write_all()
+    third = Life(log, warm_up=True, drift=Drift(bins=5))
+    assert third.intake.counters.state_dropped.total() == 0
+    assert third.kept() == again.kept()
 
 
 def test_what_was_not_written_is_read_again_and_what_was_is_not():

@@ -126,7 +126,7 @@ def test_restored_and_continued_is_as_uninterrupted(cut):
     events = merged(5)
     whole, first, second = feed(begun(), events, 20), feed(begun(), events[:cut], 3), begun()
     reference = msgspec.msgpack.decode(msgspec.msgpack.encode(first.reference_kept()))
-    recent = None if first.recent is None else first.recent.kept()
+    recent = None if first.warm_up is None else first.recent.kept()
     roles = {role: state.kept() for role, state in first.roles.items()}
     second.restore_reference(reference)
     if recent is not None:

@@ -345,7 +345,6 @@ CASES: Final = (
         ),
         {"severity": "warning", "topic": "inference.production"},
         300,
-        moves=False,
     ),
     Case(
         "ProcessesDie",

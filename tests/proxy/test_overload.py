@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from proxy.overload import CLONES_SECONDS, EVENTS_SECONDS, MEASUREMENTS, REQUESTS_SECONDS, Load
+from proxy.overload import CLONES_SECONDS, EVENTS_SECONDS, MEASUREMENTS, RELIEF_SECONDS, REQUESTS_SECONDS, Load
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane
 from tests.support.raw_client import connected, request
@@ -65,6 +65,55 @@ def test_the_share_that_is_refused_grows_while_the_lag_stands_and_falls_afterwar
     for _ in range(100):
         load.measured(0.0)
     assert refused() == 0
+
+
+def test_once_requests_are_refused_more_are_until_a_refusal_is_quick() -> None:
+    """It waits for its turn as long as any request: below the lag at which it began is not enough."""
+    load = after(*[REQUESTS_SECONDS] * MEASUREMENTS)
+    before = load.share
+    load.measured(REQUESTS_SECONDS / 2)
+    assert load.share > before
+    before = load.share
+    load.measured(RELIEF_SECONDS / 2)
+    assert 0 < load.share < before
+
+
+def test_while_requests_are_refused_nothing_else_comes_before_them() -> None:
+    """However quick the loop is by then: it is that because of them."""
+    load = after(*[REQUESTS_SECONDS] * MEASUREMENTS, *[0.0] * MEASUREMENTS)
+    assert load.share > 0
+    assert (load.sheds_clones, load.sheds_events) == (True, True)
+    for _ in range(100):
+        load.measured(0.0)
+    assert (load.share, load.sheds_clones, load.sheds_events) == (0.0, False, False)
+
+
+def test_at_twice_what_a_worker_can_serve_a_refusal_is_quick_and_most_of_the_others_are_served() -> None:
+    """A worker that takes in each turn what has come during the last one, of no more clients than this; by its own
+    clock. A request costs it 0.5 ms, without clones and events a fifth less, a refusal 0.15 ms."""
+    clients, cost, refusal, each_second = 800, 0.0005, 0.00015, 2 / 0.0005
+    load, now, last, due, waiting = Load(), 0.0, 0.0, 0.1, 0.0
+    turn, served = 0.0, 0
+    refusals: list[float] = []
+    while now < 60:
+        waiting += each_second * (now - last)
+        taken = int(min(waiting, clients))
+        waiting, last, former, turn = waiting - taken, now, turn, 0.00002
+        for _ in range(taken):
+            if load.refuses():
+                turn += refusal
+                refusals.append(former / 2 + turn)  # on the average it came in the middle of the turn before
+            else:
+                turn += cost * (0.8 if load.sheds_events else 1.0)
+                served += 1
+        now += turn
+        if now >= due:
+            load.measured(now - due)
+            due = now + 0.1
+    refusals.sort()
+    assert refusals[len(refusals) // 2] < RELIEF_SECONDS
+    assert refusals[len(refusals) * 9 // 10] < REQUESTS_SECONDS
+    assert served * cost / now > 0.7
 
 
 def late(plane: Plane, seconds: float) -> None:

@@ -88,6 +88,8 @@ async def test_without_a_probe_a_connection_is_enough(files: Path, production: B
     why = await found.failure("v2")
     assert why is not None
     assert f"127.0.0.1:{production.port} cannot be asked" in why
+    assert "connection refused" in why
+    assert "Connect call failed" not in why
 
 
 async def test_the_first_address_that_can_be_asked_speaks_for_all(files: Path, production: Backend) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import proxy.emitter.disk
 import proxy.emitter.link
 import proxy.emitter.segments
 import proxy.emitter.spool
@@ -160,7 +161,7 @@ async def test_a_full_disk_is_told_once_and_recovers_by_itself(
     async with away(tmp_path, limit=50_000) as made:
         fake = type("Os", (), {**vars(proxy.emitter.segments.os), "pwrite": staticmethod(pwrite)})
         monkeypatch.setattr(proxy.emitter.segments, "os", fake)
-        monkeypatch.setattr(proxy.emitter.spool, "_try_to_write", lambda _: disk(-1, b"x", 0))
+        monkeypatch.setattr(proxy.emitter.disk, "_try_to_write", lambda _: disk(-1, b"x", 0))
         monkeypatch.setattr(proxy.emitter.spool, "RETRY_SECONDS", 0.2)
         taken = 0
         while not lost(made):
@@ -190,7 +191,7 @@ async def test_a_disk_that_fails_while_nothing_waits_is_tried_until_it_works(
             raise OSError(30, "Read-only file system")
 
     async with away(tmp_path) as made:
-        monkeypatch.setattr(proxy.emitter.spool, "_try_to_write", try_to_write)
+        monkeypatch.setattr(proxy.emitter.disk, "_try_to_write", try_to_write)
         made.spool._fail(OSError(28, "No space left on device"))
         assert made.number("shadowdrift_spool_obstacle", "disk") == 1
         works = True

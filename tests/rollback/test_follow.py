@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -12,12 +13,13 @@ import pytest
 
 from active.file import Entry
 from configuration import Model
+from lifecycle.tether import Tether
 from rollback.actions.action import ActionError
 from rollback.actions.active_file import ActiveFile
 from rollback.actions.nginx import NginxUpstream
 from rollback.actions.ssm import Parameter
 from rollback.actions.steps import Steps
-from rollback.follow import Follower, OfActiveFile, OfParameter
+from rollback.follow import Follower, OfActiveFile, OfParameter, follow
 from tests.rollback.making import configured
 from tests.rollback.test_actions import AFTER, BEFORE, PATIENCE, aws, behind, says
 from tests.support.waiting import until
@@ -104,6 +106,23 @@ async def test_the_parameter_that_one_host_writes_is_done_on_another(tmp_path: P
         assert written(tmp_path)["weights"] == {"v1": 1.0}
     finally:
         parameter.close()
+
+
+async def test_an_nginx_that_follows_this_hosts_file_takes_no_token_of_the_proxys(tmp_path: Path) -> None:
+    """It is read, and no proxy is asked: beside nginx nobody needs that secret."""
+    (tmp_path / "state" / "active").mkdir(parents=True)
+    configuration = configured(
+        tmp_path,
+        follow={"source": "active-file", "actions": ["nginx"]},
+        nginx={"directory": str(tmp_path), "test": None, "reload": None, "check": "http://127.0.0.1:1/"},
+        parts={"proxy": {"admin": "127.0.0.1:0", "token_file": str(tmp_path / "not here")}},
+    )
+    announced: dict[str, object] = {}
+    stop, tether = asyncio.Event(), Tether(None, b"")
+    tether.announce = announced.update  # type: ignore[method-assign]
+    stop.set()
+    await follow(configuration, tether, stop)
+    assert announced == {"follow": "active-file"}
 
 
 async def test_nginx_follows_an_active_file_that_another_process_writes(

@@ -42,7 +42,9 @@ async def test_a_decision_is_an_annotation_and_a_message_and_a_repetition_is_nei
         assert abs(grafana.calls[0][3]["time"] / 1000 - time.time()) < 60
         messages = await slack.messages()
         assert len(messages) == 3
-        assert "v2 goes to v1" in json.dumps(messages[1])
+        assert messages[0]["texts"][1] == "Rollback of fraud: refused, nothing has moved (not confirmed)"
+        assert messages[1]["texts"][1] == "Rollback of fraud: taken (feature drift)"
+        assert "v2 goes to v1" in messages[1]["texts"][0], "what a telephone shows says it as well"
         assert "alice" in json.dumps(messages[2])
         for path in (tmp_path / "state").rglob("*"):
             assert not path.is_file() or "secret" not in path.read_text()

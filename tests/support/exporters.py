@@ -325,7 +325,7 @@ class Fleet:
             id=f"{number:032x}",
             role="shadow" if shadow else "production",
             model=chance.choice(NAMES),
-            version=chance.choice(["v2"] * 2000 + ["v3"]),
+            version=chance.choice(["v2"] * 9 + ["v3"]),
             tenant=chance.choice([None, "acme", "acme", "initech", "stranger"]),
             time=1_790_000_000.0 + number / 100 + clock,
             latency_seconds=0.01,

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -40,22 +41,25 @@ class RealRun:
         bias: float = 0.02,
         listen: str = "127.0.0.1:0",
         front: str | None = None,
+        also: Sequence[str] = (),
     ) -> None:
         """`model` holds further settings of the model, `rollback` that section; `kafka` is a broker's host:port.
 
         Both models look at one feature, `amount` or `country`; the shadow's answers are off by `bias`. Requests go to
-        `front`, an nginx before the proxy, where there is one; it has to know where the proxy will `listen`.
+        `front`, an nginx before the proxy, where there is one; it has to know where the proxy will `listen`. `also` are
+        further versions, as good as production.
         """
         self._rate = rate
         self._settings = (model or {}, rollback)
         self._kafka = kafka
         self._looks_at = looks_at
-        self._bias = {"v2": 0.0, "v1": bias}
+        self._bias = {"v2": 0.0, "v1": bias, **dict.fromkeys(also, 0.0)}
         self._listen = listen
         self._front = front
         self._models: dict[str, Told] = {}
         self._traffic: Told
         self._shift = 0.0
+        self.proxy = ""
         self.proxy_admin = ""
         self.exporter = ""
         self._folder = folder
@@ -78,8 +82,8 @@ class RealRun:
             self._stack.callback(_end, up)
             found = until_sync(lambda: self._addresses(up), 60, f"the run's start (log: {self._folder / 'up.log'})")
             assert found is not None
-            proxy, self.proxy_admin, self.exporter = found
-            url = f"{self._front or proxy}/predict"
+            self.proxy, self.proxy_admin, self.exporter = found
+            url = f"{self._front or self.proxy}/predict"
             self._traffic = self._told("tests.support.live_traffic", url, "--rate", str(self._rate))
             self._traffic.announced()
         except BaseException:
@@ -151,7 +155,8 @@ class RealRun:
         seen = rows(_TRAINING_ROWS, random.Random(1))
         lines = [f"{row['amount']},{row['country']},{predict(row, self._looks_at)}\n" for row in seen]
         (self._folder / "train.csv").write_text("amount,country,prediction\n" + "".join(lines))
-        _shadowdrift("profile", str(self._folder / "train.csv"), "--output", str(self._folder / "reference.json"))
+        reference = self._folder / "references" / f"{MODEL}.json"
+        _shadowdrift("profile", str(self._folder / "train.csv"), "--output", str(reference))
         document = {
             "kafka": "embedded" if self._kafka is None else {"bootstrap_servers": self._kafka},
             "state_dir": str(self._folder / "state"),
@@ -164,7 +169,7 @@ class RealRun:
                     "production": "v2",
                     "shadow": "v1",
                     "mirror": {"fraction": 0.5},
-                    "reference": str(self._folder / "reference.json"),
+                    "reference": str(reference),
                     "window": {"size": WINDOW},
                     **self._settings[0],
                 }
