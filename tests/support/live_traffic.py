@@ -46,7 +46,8 @@ class Live:
         if "rate" in what:
             self.traffic.rate = float(what["rate"])
         if "shift" in what:
-            self.traffic.switch(rows(_ROWS, self._chance, float(what["shift"])))
+            # In a thread, or what is due meanwhile would come all at once.
+            self.traffic.switch(await asyncio.to_thread(rows, _ROWS, self._chance, float(what["shift"])))
             while self.traffic.switched is None:  # noqa: ASYNC110 - its moment announces nothing
                 await asyncio.sleep(0.002)
             moved = {"first": self.traffic.switched.wall, "before": self.traffic.switched.sent_before}
