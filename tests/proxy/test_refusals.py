@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-import proxy.traffic.client
+import proxy.traffic.patience
 from tests.proxy.conftest import Serve
 from tests.support.backend import Backend, Call
 from tests.support.raw_client import connected, request
@@ -159,7 +159,7 @@ async def test_a_refused_head_request_gets_no_body(serve: Serve) -> None:
 
 async def test_a_slow_head_ends_with_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many connections hold one."""
-    monkeypatch.setattr(proxy.traffic.client, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.patience, "HEAD_SECONDS", 0.2)
     plane = await serve()
     async with connected(plane.port) as client:
         await client.send(START)
@@ -171,7 +171,7 @@ async def test_a_slow_body_ends_with_408_and_releases_the_model(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model must not take what has come for the whole."""
-    monkeypatch.setattr(proxy.traffic.client, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.patience, "BODY_SECONDS", 0.2)
     plane = await serve()
     async with connected(plane.port) as client:
         await client.send(START + b"Content-Length: 100\r\n\r\nabc")
@@ -183,8 +183,8 @@ async def test_a_slow_body_ends_with_408_and_releases_the_model(
 
 async def test_an_idle_connection_is_closed_in_silence(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that never asked, and one that has been served."""
-    monkeypatch.setattr(proxy.traffic.client, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(proxy.traffic.client, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.patience, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.patience, "IDLE_SECONDS", 0.2)
     plane = await serve()
     async with connected(plane.port) as never, connected(plane.port) as served:
         assert (await served.ask(request())).status == 200
@@ -196,7 +196,7 @@ async def test_a_client_that_keeps_its_refused_connection_open_is_cut(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an answer that came before the request was whole, silence has an end."""
-    monkeypatch.setattr(proxy.traffic.client, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(proxy.traffic.patience, "LINGER_SECONDS", 0.1)
     plane = await serve()
 
     async def early(call: Call) -> None:
@@ -214,8 +214,8 @@ async def test_a_client_that_never_reads_its_last_answer_is_cut(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closing waits for what is written, but not for ever."""
-    monkeypatch.setattr(proxy.traffic.client, "FLUSH_SECONDS", 0.2)
-    monkeypatch.setattr(proxy.traffic.client, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.patience, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.patience, "IDLE_SECONDS", 0.2)
     plane = await serve(target={"timeout": 0.5})
 
     async def big(call: Call) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import proxy.traffic.client
+import proxy.traffic.patience
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane
 from tests.support.backend import Backend, Call, answers, echo, hang
@@ -42,7 +42,7 @@ async def test_a_body_that_comes_by_the_byte_ends_with_408(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It never stands still for long, and would hold a connection to the model for ever."""
-    monkeypatch.setattr(proxy.traffic.client, "BODY_SECONDS", 0.4)
+    monkeypatch.setattr(proxy.traffic.patience, "BODY_SECONDS", 0.4)
     plane = await serve()
     production.script = hang
     async with connected(plane.port) as client:
@@ -58,7 +58,7 @@ async def test_a_body_at_a_modest_pace_is_taken(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than the least pace, for longer than a body may stand still."""
-    monkeypatch.setattr(proxy.traffic.client, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(proxy.traffic.patience, "BODY_SECONDS", 0.5)
     plane = await serve()
     production.script = echo
     async with connected(plane.port) as client:
@@ -73,7 +73,7 @@ async def test_the_time_in_which_a_client_is_not_read_does_not_count_as_its_slow
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that takes its time with a large body is no reason for a 408."""
-    monkeypatch.setattr(proxy.traffic.client, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(proxy.traffic.patience, "BODY_SECONDS", 0.3)
     plane = await serve()
     go_on = asyncio.Event()
 
@@ -108,7 +108,7 @@ async def test_a_client_that_is_gone_holds_the_model_no_longer_than_a_moment(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can tell whether it ended its sending half alone, so it is waited for a little, and not for long."""
-    monkeypatch.setattr(proxy.traffic.client, "HALF_CLOSED_SECONDS", 0.2)
+    monkeypatch.setattr(proxy.traffic.patience, "HALF_CLOSED_SECONDS", 0.2)
     plane = await serve()
     production.script = hang
     async with connected(plane.port) as client:
@@ -140,8 +140,8 @@ async def test_a_thousand_slow_clients_end_by_deadline_beside_others_that_are_se
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow heads, slow bodies, slow readers: 408 or cut, their descriptors given back, and nobody else fails."""
-    monkeypatch.setattr(proxy.traffic.client, "HEAD_SECONDS", 1.0)
-    monkeypatch.setattr(proxy.traffic.client, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(proxy.traffic.patience, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(proxy.traffic.patience, "BODY_SECONDS", 1.0)
     plane = await serve(target={"timeout": 1})
     production.script = echo
     beginnings = (START, START + b"Content-Length: 9\r\n\r\nx", b"P")
@@ -178,7 +178,7 @@ async def test_a_client_that_is_read_again_has_its_time_from_then_on(
     serve: Serve, production: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have nothing more to say at that moment."""
-    monkeypatch.setattr(proxy.traffic.client, "BODY_SECONDS", 0.4)
+    monkeypatch.setattr(proxy.traffic.patience, "BODY_SECONDS", 0.4)
     plane = await serve()
     production.script = echo
     async with connected(plane.port) as client:
