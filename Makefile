@@ -12,7 +12,7 @@ TEST_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-sweep bench-proxy bench-soak bench-emitter bench-exporter bench-stops bench-detection
 .PHONY: bench-switches bench-front bench-chain bench-latency spool-hour stream-gib kill-exporter calibration test-long
-.PHONY: bench-privacy bench-slang
+.PHONY: bench-privacy bench-slang bench-silence
 .PHONY: stack stack-stop stack-test test check dashboards lock clean
 
 # Paths are relative throughout, so that the checkout may lie anywhere, under a name with spaces too.
@@ -127,6 +127,10 @@ bench-chain: venv ## from the first drifted request to the stable model and to S
 bench-latency: venv ## from a model that slows to 530 ms to the stable one, stage by stage (nine minutes)
 	@$(PY) -m tests.support.real_parts
 	$(PY) -m bench.latency $(BENCH_ARGS)
+
+bench-silence: venv ## alerts in 24 h without drift, switches in an hour of drift that comes and goes, in compressed time (an hour)
+	@$(PY) -m tests.support.real_parts
+	$(PY) -m bench.silence $(BENCH_ARGS)
 
 stream-gib: venv ## a GiB each way through a worker, in flat memory
 	SHADOWDRIFT_STREAM_MIB=1024 $(PY) -m pytest tests/proxy/test_streaming.py

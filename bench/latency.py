@@ -79,10 +79,8 @@ def section(found: dict[str, Any]) -> str:
     p95 = [f"| {who} | " + " | ".join(f"{ms} ms" for ms in found["p95_ms"][key].values()) + " |" for key, who in _WHO]
     failed = f"{found['failed']} of {found['requests']:,} requests failed"
     lines = ["| stage | seconds |", "|---|---:|", *stages, ""]
-    lines += [
-        f"In all {found['in_all']:.0f} s from the first slow request to the last; {failed}. Meanwhile the machine had"
-    ]
-    lines += [f"{found['load']:.0f} processes that wanted its two cores.", ""]
+    lines += [f"In all {found['in_all']:.0f} s from the first slow request to the last; {failed}. Meanwhile"]
+    lines += [f"{found['load']:.0f} processes wanted the machine ({found['machine']}).", ""]
     lines += ["| p95 | before | while it was slow | after |", "|---|---:|---:|---:|", *p95, ""]
     return "\n".join(lines)
 

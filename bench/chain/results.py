@@ -26,6 +26,10 @@ SWITCH_SECONDS: Final = 1.0
 """By the active file."""
 
 
+KEPT: Final = 0.02
+"""How far what was sent may be off the rate; beyond it the machine was too busy to measure."""
+
+
 class Traffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the clients did; `reached` in requests a second, from before the drift to the end."""
 
@@ -94,6 +98,8 @@ class Must(NamedTuple):
 def musts(run: Run) -> Iterator[Must]:
     """All that has to hold of it."""
     yield Must("no request failed", f"{run.traffic.failed} of {run.traffic.sent}", run.traffic.failed == 0)
+    kept = abs(run.traffic.reached / run.rate - 1) <= KEPT
+    yield Must("the rate is kept", f"{run.traffic.reached:g} of {run.rate:g} requests/s", kept)
     limit = longest(run.rate)
     if run.kind == "severe" and limit is not None and run.in_all is not None:
         yield Must(f"the stable model answers within {limit:g} s", f"{run.in_all:.1f} s", run.in_all <= limit)

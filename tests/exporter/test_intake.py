@@ -1,5 +1,7 @@
 """What becomes of each message, and that every one is accounted for."""
 
+from itertools import chain, repeat
+
 import msgspec
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from events.partitions import partition_of
 from exporter.showing.comparisons import Comparer
 from exporter.showing.quality import ratios
 from exporter.statistics.divergence import js_divergence, psi
+from exporter.windows.leading import IN_A_ROW
 from exporter.windows.models import ModelState
 from tests.exporter.making import PARTITIONS, Desk, Record, event, model, profile, record
 
@@ -157,20 +160,30 @@ def test_predictions_start_again_at_a_switch_and_features_do_not():
     desk.take(record(event(GOOD, version="v2")))
     assert predictions(desk) == 4
     desk.take(record(event(GOOD, version="v1")))
-    assert predictions(desk) == 1
+    assert predictions(desk) == 4  # a late answer; more of them, and v1 serves again
+    desk.take(*(record(event(GOOD, version="v1")) for _ in range(IN_A_ROW - 1)))
+    assert predictions(desk) == 5 + IN_A_ROW
     assert (window.counts == window.recount()).all()
 
 
-@given(st.lists(st.sampled_from(["v1", "v2"]), min_size=1, max_size=30), st.integers(0, 30))
-def test_where_a_poll_cuts_the_stream_does_not_matter_at_a_switch(versions, cut):
-    """The last run of one version is what remains."""
+RUN = st.tuples(st.sampled_from(["v1", "v2", "v3"]), st.sampled_from([1, 2, IN_A_ROW]))
+
+
+@given(st.lists(RUN, min_size=1, max_size=5), st.integers(0, 60))
+def test_where_a_poll_cuts_the_stream_does_not_matter_at_a_switch(runs, cut):
+    """A version that is new is shown, and one that was there before after so many answers in a row."""
+    versions = list(chain.from_iterable(repeat(version, count) for version, count in runs))
     made = [event(GOOD, version=version) for version in versions]
     whole, parts = Desk(), Desk()
     whole.take(*map(record, made))
     parts.take(*map(record, made[:cut]))
     parts.take(*map(record, made[cut:]))
-    run = len(versions) - max((at for at, version in enumerate(versions) if version != versions[-1]), default=-1) - 1
-    assert predictions(whole) == predictions(parts) == run
+    shown = ""
+    for at, version in enumerate(versions):
+        if version not in versions[:at] or versions[: at + 1][-IN_A_ROW:] == [version] * IN_A_ROW:
+            shown = version
+    assert whole.window().version == shown
+    assert predictions(whole) == predictions(parts) == versions.count(shown)
     assert (whole.window().counts == parts.window().counts).all()
 
 

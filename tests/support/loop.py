@@ -44,7 +44,7 @@ class Timings:
     """Seconds that no stage takes, however busy the machine is."""
 
 
-QUICK = Timings(window=WINDOW, interval="1s", wait="200ms", speed=100, patience=5, rates=6, within=90)
+QUICK = Timings(window=WINDOW, interval="1s", wait="200ms", speed=100, patience=5, rates=6, within=150)
 SHIPPED = Timings(window=1000, interval=None, wait=None, speed=1, patience=1, rates=1, within=600)
 
 _A_BUSY_MACHINES = ("EventsLost", "MirrorDropping", "PairsIncomplete")
