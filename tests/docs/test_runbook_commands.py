@@ -102,7 +102,7 @@ def desk(tmp_path: Path, kafka: Kafka) -> Iterator[Desk]:
     with ExitStack() as stack:
         stack.callback(lambda: asyncio.run(delete_topics(kafka, *(topic.name for topic in TOPICS))))
         run = stack.enter_context(
-            RealRun(tmp_path, rate=80.0, model=model, rollback=rollback, kafka=kafka.bootstrap_servers, also=[ALSO])
+            RealRun(tmp_path, rate=50.0, model=model, rollback=rollback, kafka=kafka.bootstrap_servers, also=[ALSO])
         )
         addresses = {"proxy:8080": run.proxy.removeprefix("http://"), "model-v2:8000": "127.0.0.1:1"}
         front = stack.enter_context(Nginx(tmp_path / "front", "nginx.conf", addresses, {}))
