@@ -27,8 +27,8 @@ MEASUREMENTS: Final = 10
 
 _MORE: Final = 0.1
 _SLOWLY_MORE: Final = 0.04
-"""Below `REQUESTS_SECONDS`: so the share falls as long as more than two turns of three are in time. The others may be late
-for another process on the core, which no refusal cures."""
+"""Below `REQUESTS_SECONDS`: so the share falls as long as more than two turns of three are in time. The others may be
+late for another process on the core, which no refusal cures."""
 _LESS: Final = 0.02
 _MOST: Final = 0.9
 """Some are always served, and show whether it goes on."""
