@@ -175,7 +175,8 @@ class Traffic:
                 self.lost(connection)
             try:
                 while len(self._idle) + len(self._busy) < self._wanted:
-                    await asyncio.wait_for(self._connect(), self._timeout)
+                    async with asyncio.timeout(self._timeout):  # Python 3.11's `wait_for` can lose a cancellation
+                        await self._connect()
             except OSError:  # refused, or no answer in time: the next look tries again
                 continue
 
