@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, get_args
 from configuration.option import Parser
 from demo.drift import KINDS, check
 from demo.observed import Observed
-from demo.retraining import story as loop
+from demo.retraining import plan as retraining
+from demo.retraining import story as closed_loop
 from demo.slang import KINDS as SLANG_KINDS
 from demo.story import Options, Scenario, tell
 from demo.view import View, view
@@ -55,14 +56,14 @@ def _retrain(parsed: argparse.Namespace) -> int:
     beside = next((f"{name} {value}" for name, value in asked.items() if value is not None), None)
     if beside is not None:
         raise Refusal(f"--retrain is about flights, and July's: it takes --seconds, --seed and --json, not {beside}")
-    seconds = loop.SECONDS if parsed.seconds is None else parsed.seconds
+    seconds = retraining.SECONDS if parsed.seconds is None else parsed.seconds
     if not LEAST_RETRAIN_SECONDS <= seconds <= MOST_SECONDS:
         raise Refusal(f"--seconds must be from {LEAST_RETRAIN_SECONDS:g} to {MOST_SECONDS:g} with --retrain")
-    plan, surprises = loop.Plan(parsed.seed, seconds), list[str]()
+    plan, surprises = retraining.Plan(parsed.seed, seconds), list[str]()
 
     async def serve(_: Tether, stop: asyncio.Event) -> None:
         async with _shown(parsed.json) as (directory, log, shown):
-            figures = await loop.tell(plan, directory, log, shown, stop)
+            figures = await closed_loop.tell(plan, directory, log, shown, stop)
             surprises.extend(_end(figures.surprises(), figures.summary(), shown, figures.line(), parsed.json))
 
     return run(serve) or int(bool(surprises))
@@ -161,7 +162,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the closed loop: drift, a training on recent flights, a promotion that the evidence has to carry",
     )
-    made.add_argument("--seconds", type=float, help=f"of traffic; {SECONDS:g}, about {loop.SECONDS:g} with --retrain")
+    made.add_argument(
+        "--seconds", type=float, help=f"of traffic; {SECONDS:g}, about {retraining.SECONDS:g} with --retrain"
+    )
     made.add_argument("--seed", type=int, default=1, help="of the split, the shuffling and the models; %(default)s")
     made.add_argument("--json", action="store_true", help="end with one JSON line on standard output")
     return made

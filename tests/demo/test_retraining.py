@@ -20,8 +20,9 @@ from demo.labelled import read, turned_round, write
 from demo.parts import MODEL
 from demo.retraining.figures import Asked, Figures
 from demo.retraining.hook import Hook, Training, serve_version
+from demo.retraining.plan import LEAST_ROWS, MOST, ROWS, Plan, phases
 from demo.retraining.recent import Joined, NotEnoughError, labelled
-from demo.retraining.story import LEAST_ROWS, MOST, ROWS, Plan, phases, trend
+from demo.retraining.trend import trend
 from events.brokers import Brokers
 from events.codec import encode
 from events.inference import InferenceEvent, Instance
