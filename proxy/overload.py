@@ -26,6 +26,9 @@ there, and so would every answer. It would gain nobody anything: a worker that i
 MEASUREMENTS: Final = 10
 
 _MORE: Final = 0.1
+_SLOWLY_MORE: Final = 0.04
+"""Below `REQUESTS_SECONDS`: so the share falls as long as more than two turns of three are in time. The others may be
+late for another process on the core, which no refusal cures."""
 _LESS: Final = 0.02
 _MOST: Final = 0.9
 """Some are always served, and show whether it goes on."""
@@ -46,9 +49,11 @@ class Load:
         """The loop came so many seconds late to its timer."""
         self._lags.append(lag)
         standing = sorted(self._lags)[MEASUREMENTS // 2]
-        if lag >= RELIEF_SECONDS if self.share else standing >= REQUESTS_SECONDS:
-            self.share = min(_MOST, self.share + _MORE)
-        elif self.share:
+        if not self.share:
+            self.share = _MORE if standing >= REQUESTS_SECONDS else 0.0
+        elif lag >= RELIEF_SECONDS:
+            self.share = min(_MOST, self.share + (_MORE if lag >= REQUESTS_SECONDS else _SLOWLY_MORE))
+        else:
             self.share = max(0.0, self.share - _LESS)
         self.sheds_clones = standing >= CLONES_SECONDS or self.share > 0  # as long as requests are refused, no other
         self.sheds_events = standing >= EVENTS_SECONDS or self.share > 0  # work comes before them

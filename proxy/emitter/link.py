@@ -18,8 +18,8 @@ from lifecycle.bounded import bounded
 REQUEST_TIMEOUT_MS: Final = 10_000
 START_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 10.0
-CLOSE_SECONDS: Final = 1.5
-"""How long each step of a link's end may take; there are three."""
+CLOSE_SECONDS: Final = 1.0
+"""How long each step of a link's end may take; there are four."""
 
 
 class Link:
@@ -41,6 +41,7 @@ class Link:
         )
         self.partitions = 0
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._starting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[Obstacle, str] | None:
@@ -57,7 +58,9 @@ class Link:
 
     async def _connect(self) -> dict[str, int]:
         """Start the producer; how many partitions each topic has."""
-        await self.producer.start()
+        self._starting = asyncio.create_task(self.producer.start())
+        self._starting.add_done_callback(_look_away)
+        await asyncio.shield(self._starting)
         return {topic: len(await self.producer.partitions_for(topic)) for topic in TOPIC_OF_ROLE.values()}
 
     async def outcome(self, sent: asyncio.Future[Any], on_silence: Callable[[], None]) -> None:
@@ -77,6 +80,10 @@ class Link:
         return self._ending
 
     async def _end(self) -> None:
+        if self._starting is not None and not self._starting.done():
+            # Cancelled meanwhile, it would forget the connection that it is making: nobody could close that any more.
+            await asyncio.wait({self._starting}, timeout=CLOSE_SECONDS)
+            self._starting.cancel()
         with contextlib.suppress(Exception):  # whatever a producer that is given up says
             await bounded(self.producer.stop(), CLOSE_SECONDS)
             return
@@ -90,6 +97,6 @@ class Link:
 
 
 def _look_away(sent: asyncio.Future[Any]) -> None:
-    """Nobody waits for this batch any more; asyncio would complain about its error."""
+    """Nobody may wait for it any more; asyncio would complain about its error."""
     if not sent.cancelled():
         sent.exception()

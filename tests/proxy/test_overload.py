@@ -78,6 +78,15 @@ def test_once_requests_are_refused_more_are_until_a_refusal_is_quick() -> None:
     assert 0 < load.share < before
 
 
+def test_a_turn_of_three_that_is_late_for_another_process_does_not_keep_requests_out() -> None:
+    """Refusing cannot cure it, so the share falls all the same."""
+    load = after(*[REQUESTS_SECONDS] * MEASUREMENTS)
+    for _ in range(200):
+        for lag in (0.0, 0.0, 0.0, 2 * RELIEF_SECONDS):
+            load.measured(lag)
+    assert load.share == 0.0
+
+
 def test_while_requests_are_refused_nothing_else_comes_before_them() -> None:
     """However quick the loop is by then: it is that because of them."""
     load = after(*[REQUESTS_SECONDS] * MEASUREMENTS, *[0.0] * MEASUREMENTS)
@@ -111,9 +120,9 @@ def test_at_twice_what_a_worker_can_serve_a_refusal_is_quick_and_most_of_the_oth
             load.measured(now - due)
             due = now + 0.1
     refusals.sort()
-    assert refusals[len(refusals) // 2] < RELIEF_SECONDS
+    assert refusals[len(refusals) // 2] < EVENTS_SECONDS
     assert refusals[len(refusals) * 9 // 10] < REQUESTS_SECONDS
-    assert served * cost / now > 0.7
+    assert served * cost / now > 0.75  # 0.8 is what refusing all the others leaves
 
 
 def late(plane: Plane, seconds: float) -> None:
