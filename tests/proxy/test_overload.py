@@ -88,7 +88,7 @@ def test_a_turn_of_three_that_is_late_for_another_process_does_not_keep_requests
 
 
 def test_what_no_refusal_cures_is_no_reason_to_refuse_for_ever() -> None:
-    """As where other processes keep the core: never very late, and never in time. Very late once in a while is."""
+    """As where other processes keep the core: never very late, and never in time. Very late once in a while is one."""
     load = after(*[REQUESTS_SECONDS] * MEASUREMENTS, *[RELIEF_SECONDS] * (VAIN - 1))
     assert load.share > 0.8
     for _ in range(100):
