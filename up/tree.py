@@ -86,7 +86,8 @@ class Tree:
 
     async def _take(self, part: str, configuration: Configuration) -> None:
         if part == "rollback":
-            self._write(part, configuration)  # before the former one is gone
+            if decides(configuration):
+                self._write(part, configuration)  # before the former one is gone
             if part in self._children:
                 await self._children.pop(part).stop(STOP_SECONDS)
             if decides(configuration):
