@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import TextIO
 
 import uvloop
 
@@ -64,4 +68,10 @@ def end_within(seconds: float) -> None:
     A thread of C watches, which needs neither the event loop nor the interpreter. Where it comes to that, standard
     error tells where each thread stood, and the exit code is 1: whoever keeps the process accounts for what it held.
     """
-    faulthandler.dump_traceback_later(seconds, exit=True)
+    # Where standard error is closed, Python has none, and nothing must be told.
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr or _nowhere())
+
+
+@cache
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w")

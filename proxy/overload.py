@@ -25,6 +25,11 @@ there, and so would every answer. It would gain nobody anything: a worker that i
 
 MEASUREMENTS: Final = 10
 
+VAIN: Final = 600
+"""Measurements, a minute: where none of so many has come to `REQUESTS_SECONDS`, fewer requests are refused however many
+turns are late. It is something else that makes them late, which no refusal cures; were it the requests after all, the
+lag would rise, and more would be refused again."""
+
 _MORE: Final = 0.1
 _SLOWLY_MORE: Final = 0.04
 """Below `REQUESTS_SECONDS`: so the share falls as long as more than two turns of three are in time. The others may be
@@ -44,14 +49,17 @@ class Load:
         self.share = 0.0
         """Of the requests, which are refused."""
         self._owed = 0.0
+        self._since_very_late = 0
+        """Measurements since the lag was at `REQUESTS_SECONDS`."""
 
     def measured(self, lag: float) -> None:
         """The loop came so many seconds late to its timer."""
         self._lags.append(lag)
         standing = sorted(self._lags)[MEASUREMENTS // 2]
+        self._since_very_late = 0 if lag >= REQUESTS_SECONDS else self._since_very_late + 1
         if not self.share:
             self.share = _MORE if standing >= REQUESTS_SECONDS else 0.0
-        elif lag >= RELIEF_SECONDS:
+        elif lag >= RELIEF_SECONDS and self._since_very_late < VAIN:
             self.share = min(_MOST, self.share + (_MORE if lag >= REQUESTS_SECONDS else _SLOWLY_MORE))
         else:
             self.share = max(0.0, self.share - _LESS)

@@ -97,7 +97,10 @@ async def _up(configuration: Configuration, read: Callable[[], Configuration] | 
         ended = asyncio.create_task(tree.until_one_ends())
         stopping = asyncio.create_task(stop.wait())
         reloading = asyncio.create_task(_follow(tree, read, hangup))
-        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        endless = {ended, stopping} if read is None else {ended, stopping, reloading}
+        await asyncio.wait(endless, return_when=asyncio.FIRST_COMPLETED)
+        if reloading.done():  # of a fault of ours: or every later hangup would be without an answer
+            reloading.result()
         stopping.cancel()
         reloading.cancel()
         await asyncio.gather(reloading, return_exceptions=True)

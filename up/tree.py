@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import tempfile
@@ -72,14 +73,21 @@ class Tree:
             for part in ("exporter", "rollback", "proxy"):
                 begun.append(part)
                 await self._take(part, configuration)
-        except Refusal:
+        except Refusal as error:
+            why = str(error)
             for part in reversed(begun):
-                await self._take(part, former)
-            raise
+                try:
+                    await self._take(part, former)
+                except Refusal as another:
+                    if str(another) != why:
+                        why = f"{why}; nor can the {part} go back: {another}"
+            raise Refusal(why) from None
         self._configuration = configuration
 
     async def _take(self, part: str, configuration: Configuration) -> None:
         if part == "rollback":
+            if decides(configuration):
+                self._write(part, configuration)  # before the former one is gone
             if part in self._children:
                 await self._children.pop(part).stop(STOP_SECONDS)
             if decides(configuration):
@@ -88,7 +96,8 @@ class Tree:
         self._write(part, configuration)
         while not self._answers[part].empty():  # of one that was given up on
             self._answers[part].get_nowait()
-        self._children[part].process.send_signal(signal.SIGHUP)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and soon all parts do
+            self._children[part].process.send_signal(signal.SIGHUP)
         try:
             async with asyncio.timeout(RELOAD_SECONDS):
                 answer = await self._answers[part].get()
@@ -103,15 +112,20 @@ class Tree:
         self.addresses |= announced
 
     def _write(self, part: str, configuration: Configuration) -> Path:
-        """The file that a part reads."""
+        """The file that a part reads. Raises `Refusal` where it cannot be written; what was there stays then."""
         if configuration.kafka == "embedded":
             kafka = Kafka(bootstrap_servers=self.addresses["kafka"])
             configuration = msgspec.structs.replace(configuration, kafka=kafka)
         if part == "rollback":
             configuration = self._with_neighbours(configuration)
         file = self._directory / f"{part}.yaml"
-        file.touch(mode=0o600)
-        file.write_text(resolved_document(configuration))
+        fresh = file.with_name(f"{part}.yaml.new")
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_text(resolved_document(configuration))
+            fresh.replace(file)
+        except OSError as error:
+            raise Refusal(f"{file} cannot be written: {error.strerror}") from None
         return file
 
     def _with_neighbours(self, configuration: Configuration) -> Configuration:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
@@ -35,7 +36,7 @@ _FETCH_BYTES: Final = 8 * 1024 * 1024
 _MAX_REQUEST_BYTES: Final = 1024 * 1024
 _SENT_ON_SECONDS: Final = 10.0
 _PATIENCE: Final = 6
-"""So many times in a row a round is put off for what waits to be sent on: a topic that takes nothing must not cost the
+"""So many times in a row a model is put off for what waits to be sent on: a topic that takes nothing must not cost the
 windows of hours."""
 
 
@@ -99,7 +100,10 @@ class StateStore:
         self._brokers = brokers
         self._producer: AIOKafkaProducer | None = None
         self._writing = asyncio.Lock()
-        self._put_off = 0
+        self._put_off: Counter[str] = Counter()
+        """By model, how many rounds in a row."""
+        self._waits_seconds = _SENT_ON_SECONDS
+        """How long this round may yet wait for what is to be sent on, all models of it together."""
         self._told = False
 
     async def read(self, partitions: Iterable[int], models: Iterable[str]) -> dict[int, Stored]:
@@ -138,6 +142,7 @@ class StateStore:
     async def write(self, owner: Owner) -> None:
         """One round: of each model what has changed, as of one instant. What fails is left to the next round."""
         async with self._writing:
+            self._waits_seconds = _SENT_ON_SECONDS
             for model in owner.models():
                 standing = owner.standing(model)
                 if standing is not None and not await self._round(owner, standing):
@@ -146,6 +151,7 @@ class StateStore:
     async def begin(self, owner: Owner, standings: Iterable[Standing]) -> None:
         """Write where models begin that have no past, so that a crash before their first round loses nothing."""
         async with self._writing:
+            self._waits_seconds = _SENT_ON_SECONDS
             for standing in standings:
                 if not await self._round(owner, standing):
                     return
@@ -166,7 +172,7 @@ class StateStore:
                 made = self.ledger.due(standing.state, standing.offsets)
                 if made is not None:
                     await self._write(owner, standing, made)
-        except _Lost:
+        except (_Lost, _PutOff):
             return True
         except (KafkaError, OSError, TimeoutError) as error:
             await self._failed(error)
@@ -194,15 +200,26 @@ class StateStore:
 
     async def _sent_on(self, owner: Owner, standing: Standing) -> None:
         """Whoever begins with what is written reads nothing below it, and so would send nothing of it on."""
+        model, began = standing.state.measured.name, time.monotonic()
         try:
-            async with asyncio.timeout(_SENT_ON_SECONDS):
+            async with asyncio.timeout(self._waits_seconds):
                 await owner.sent_on(standing)
         except TimeoutError:
-            self._put_off += 1
-            if self._put_off <= _PATIENCE:
-                raise TimeoutError("what has to be sent on is not acknowledged yet") from None
-            _log.warning("windows are written although rejected or foreign events wait to be sent on")
-        self._put_off = 0
+            self._put_off[model] += 1
+            if self._put_off[model] == 1:
+                _log.warning(
+                    "windows are not written yet: what has to be sent on is not acknowledged yet",
+                    extra={"fields": {"model": model}},
+                )
+            if self._put_off[model] <= _PATIENCE:
+                raise _PutOff from None
+            _log.warning(
+                "windows are written although rejected or foreign events wait to be sent on",
+                extra={"fields": {"model": model}},
+            )
+        finally:
+            self._waits_seconds = max(0.0, self._waits_seconds - (time.monotonic() - began))
+        del self._put_off[model]
 
     async def _forget(self, owner: Owner, standing: Standing) -> None:
         """A tombstone for each key of a model that has long been silent; it begins anew."""
@@ -251,6 +268,10 @@ class StateStore:
 
 class _Lost(Exception):  # noqa: N818 - a decision
     """The partition is not ours any more, or not for certain."""
+
+
+class _PutOff(Exception):  # noqa: N818 - a decision
+    """What this model is made of is not sent on yet. The next round tries again; other models do not wait for it."""
 
 
 async def _read_to_end(

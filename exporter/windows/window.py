@@ -119,6 +119,8 @@ class Window:
     def enter(self, answered: Answered) -> Entered:
         """Take answers, and let the oldest instances beyond W go."""
         rows, versions, lengths = answered
+        if not len(rows.times):  # answers without instances neither lead nor interrupt
+            return Entered(rows, False)
         if set(versions) == {self.version}:  # as it nearly always is
             self.leading.went_on(len(rows.times))
             self.add(rows, self._shown)

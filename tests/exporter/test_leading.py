@@ -1,7 +1,7 @@
 """Whose answers are shown while versions answer side by side: nothing of a switch is lost, and nothing of a canary."""
 
 import random
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from unittest.mock import patch
 
 import numpy as np
@@ -184,6 +184,19 @@ def test_windows_beside_a_canary_are_the_same_however_polls_cut_the_log_and_over
             for window in roles.windows.values():
                 assert (window.counts == window.recount()).all()
         assert {roles.windows["_all"].version for roles in whole.roles.values()} == {"v3"}
+
+
+@pytest.mark.parametrize("polls", [[3, 4, 5, 6], [3, 5, 6], [6]])
+def test_an_answer_without_instances_interrupts_nothing_however_polls_cut_the_log(polls):
+    """It enters no window; beside another tenant's instances as little as alone."""
+    events = [event({"amount": 1.0}, tenant="acme", version=version) for version in ("v2", "v3", "v2")]
+    events += [event(tenant="acme", version="v3"), event({"amount": 1.0}, tenant="initech", version="v3")]
+    events += [event({"amount": 1.0}, tenant="acme", version="v2")]
+    with patch("exporter.windows.leading.IN_A_ROW", 2):
+        of = state()
+        for begin, end in pairwise([0, *polls]):
+            feed(of, events[begin:end])
+    assert of.roles["production"].windows["acme"].version == "v2"
 
 
 def predictions(of, tenant="_all"):

@@ -1,7 +1,9 @@
 """What is kept of a model brings it back as an uninterrupted process has it, wherever the former one was killed."""
 
+import asyncio
 import random
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from aiokafka import TopicPartition
@@ -13,6 +15,7 @@ from events.headers import labels_headers
 from events.labels import LabelsEvent
 from events.partitions import partition_of
 from events.topics import LABELS, PRODUCTION, SHADOW, TOPIC_OF_ROLE
+from exporter.reading import state as writing
 from exporter.reading.intake import Intake
 from exporter.reading.placing import Placing
 from exporter.reading.state import StateStore, Stored
@@ -478,3 +481,31 @@ def test_a_value_too_large_for_a_message_lies_in_pieces_that_are_written_once():
     for lost in first.pieces:
         with pytest.raises(StoredError, match=r"m\|pairs"):
             kept_of("m|pairs", value, {key: piece for key, piece in first.pieces.items() if key != lost})
+
+
+async def test_what_is_never_sent_on_puts_off_the_writing_of_every_model_for_a_while_and_of_none_for_ever(caplog):
+    """All of them change all the time, and what waits may be of all of them."""
+    life = steady(log := Log(3))
+    written = set()
+
+    class Owner:
+        """Of both models, of which something waits that nobody takes."""
+
+        models = staticmethod(lambda: list(NAMES))
+        standing = staticmethod(life.placing.standing)
+
+        async def sent_on(self, _):
+            """Never."""
+            await asyncio.Event().wait()
+
+    async def send(_, standing, messages):
+        written.update([standing.state.measured.name] if messages else [])
+
+    life.placing._epochs[PARTITION] = 1
+    with patch.object(writing, "_SENT_ON_SECONDS", 0.01), patch.object(life.store, "_send", send):
+        for number in range(writing._PATIENCE + 1):
+            assert not written, number
+            life.read(PRODUCTION, len(log.records[PRODUCTION]) // 10)
+            await life.store.write(Owner())
+    assert written == set(NAMES)
+    assert caplog.text.count("not acknowledged yet") == len(NAMES)

@@ -95,6 +95,16 @@ def test_a_process_that_a_thread_holds_up_is_gone_all_the_same() -> None:
     assert "threading.py" in done.stderr
 
 
+def test_the_end_has_its_bound_also_without_a_standard_error() -> None:
+    """As of a daemon that was started with `2>&-`: it must not fail where it begins to end."""
+    for seconds, code, said in ((0.2, 1, ""), (60, 0, "ended\n")):
+        program = f"import time; from lifecycle.process import end_within; end_within({seconds})"
+        program += "; time.sleep(60)" if code else '; print("ended")'
+        command = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program]
+        done = subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=False, timeout=50)
+        assert (done.returncode, done.stdout) == (code, said)
+
+
 def test_a_part_that_loses_its_cancellation_is_gone_all_the_same() -> None:
     """One task that nothing ends would else hold up the event loop's own end for ever."""
     program = (

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from proxy.overload import CLONES_SECONDS, EVENTS_SECONDS, MEASUREMENTS, RELIEF_SECONDS, REQUESTS_SECONDS, Load
+from proxy.overload import CLONES_SECONDS, EVENTS_SECONDS, MEASUREMENTS, RELIEF_SECONDS, REQUESTS_SECONDS, VAIN, Load
 from tests.proxy.conftest import Serve
 from tests.proxy.planes import Plane
 from tests.support.raw_client import connected, request
@@ -85,6 +85,20 @@ def test_a_turn_of_three_that_is_late_for_another_process_does_not_keep_requests
         for lag in (0.0, 0.0, 0.0, 2 * RELIEF_SECONDS):
             load.measured(lag)
     assert load.share == 0.0
+
+
+def test_what_no_refusal_cures_is_no_reason_to_refuse_for_ever() -> None:
+    """As where other processes keep the core: never very late, and never in time. Very late once in a while is one."""
+    load = after(*[REQUESTS_SECONDS] * MEASUREMENTS, *[RELIEF_SECONDS] * (VAIN - 1))
+    assert load.share > 0.8
+    for _ in range(100):
+        load.measured(RELIEF_SECONDS)
+    assert (load.share, load.sheds_clones) == (0.0, True)
+    load = after(*[REQUESTS_SECONDS] * MEASUREMENTS)
+    for _ in range(20):
+        for lag in (*[RELIEF_SECONDS] * (VAIN // 2), REQUESTS_SECONDS):
+            load.measured(lag)
+    assert load.share > 0.8
 
 
 def test_while_requests_are_refused_nothing_else_comes_before_them() -> None:

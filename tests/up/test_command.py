@@ -326,3 +326,40 @@ async def test_a_hangup_lets_all_parts_take_another_shadow_or_none(
         assert line == "shadowdrift: the configuration was taken"
         assert await shadow_of(f"http://{rollback}/status", "models", "fraud") == "v1"
     assert tree.one("cli.main proxy") == supervisor
+
+
+async def test_a_hangup_when_the_parts_files_cannot_be_written_changes_nothing_and_says_so(
+    start: Start, tmp_path: Path, model_url: str
+) -> None:
+    """As where something has tidied up the folder for temporary files. Each hangup gets its answer, and parts go on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        rollback = f"127.0.0.1:{free.getsockname()[1]}"
+    file = Path(config(tmp_path, model_url, more=", stable: v1"))
+    edit(file, "models:", f'rollback: {{listen: "{rollback}"}}\nmodels:')
+    tree = await start("--config", str(file))
+    async with asyncio.timeout(60):
+        while (line := await tree.read()) is not None and "serves at" not in line:
+            pass
+    (directory,) = (found.parent for found in tree.temporary.glob("*/exporter.yaml"))
+    before = tree.running()
+    shutil.move(directory, tmp_path / "away")
+    for _ in range(2):
+        tree.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(30):
+            line = await tree.read()
+        assert line == (
+            "shadowdrift: the configuration was not taken; nothing changes: "
+            f"{directory}/exporter.yaml cannot be written: No such file or directory"
+        )
+    shutil.move(tmp_path / "away", directory)
+    (directory / "rollback.yaml.new").mkdir()
+    tree.process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(30):
+        line = await tree.read()
+    assert line is not None
+    assert line.endswith("rollback.yaml cannot be written: Is a directory")
+    assert tree.running() == before
+    (directory / "rollback.yaml.new").rmdir()
+    tree.process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(60):
+        assert await tree.read() == "shadowdrift: the configuration was taken"
