@@ -57,6 +57,17 @@ def test_one_look_knows_nothing_and_an_old_one_no_more() -> None:
     assert Looks(60.0).traffic("fraud", 0.0) is None
 
 
+def test_of_a_proxy_that_has_fallen_silent_only_what_is_young_enough_counts() -> None:
+    """Else an alert would be confirmed by what was slow nearly two windows ago."""
+    slow, calm = exposition(1000, slow=1000), exposition(1030, slow=1000)
+    looks = looked(exposition(0), *[slow] * 5, calm)  # 30 quick ones come last, at 60 s
+    traffic = looks.traffic("fraud", 100.0)
+    assert traffic is not None
+    assert traffic["production", "v2"].requests == 30
+    assert traffic["production", "v2"].p95 == pytest.approx(0.095)
+    assert looks.traffic("fraud", 115.0) is None
+
+
 def test_a_proxy_that_began_anew_is_counted_from_nothing() -> None:
     """As Prometheus does."""
     traffic = looked(exposition(1000), exposition(1010), exposition(4)).traffic("fraud", 20.0)
