@@ -76,6 +76,20 @@ def test_what_is_no_ground_to_train_on_is_left_out() -> None:
     assert joined.rows == [{"temp": 71, "carrier": "UA", "late": False}]
 
 
+def test_what_kafka_holds_twice_counts_once_and_a_word_is_no_truth() -> None:
+    """It delivers at least once; the first labels of an answer are those that count."""
+    joined = Joined(MODEL, 100.0)
+    for label in (1, 1, 0):
+        joined.answer(answered("one"))
+        joined.label(known("one", label))
+    for label in (0, 1):
+        joined.label(known("two", label))
+    for name in ("two", "two", "three"):
+        joined.answer(answered(name))
+    joined.label(known("three", "on time"))
+    assert [row["late"] for row in joined.rows] == [True, False]
+
+
 def test_what_waits_is_bounded() -> None:
     """The oldest goes first."""
     joined = Joined(MODEL, 0.0, most=2)
