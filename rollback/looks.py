@@ -47,7 +47,7 @@ class Looks:
 
     def __init__(self, over: float) -> None:
         """`over`: seconds, of `rollback.evidence.over`."""
-        self.every: Final = max(over / LOOKS, 0.5)
+        self.every: Final = min(max(over / LOOKS, 0.5), over / 4)
         """Seconds from one look to the next."""
         self._over = over
         self._of: dict[str, deque[Look]] = defaultdict(deque)

@@ -37,8 +37,8 @@ class NotEnoughError(Exception):
 class Joined:
     """Production's answers and labels of one model, as they come, to rows of features with the truth.
 
-    Both halves must be no older than `since` (an event's time, seconds since 1970). At most `most` wait of each. Kafka may
-    hold either half twice: an answer counts once, with its first labels.
+    Both halves must be no older than `since` (an event's time, seconds since 1970). At most `most` wait of each.
+    Kafka may hold either half twice: an answer counts once, with its first labels.
     """
 
     def __init__(self, model: str, since: float, most: int = _KEPT) -> None:

@@ -65,6 +65,7 @@ def test_of_a_proxy_that_has_fallen_silent_only_what_is_young_enough_counts() ->
     assert traffic is not None
     assert traffic["production", "v2"].requests == 30
     assert traffic["production", "v2"].p95 == pytest.approx(0.095)
+    assert Looks(1.0).every == 0.25, "so that two are young enough at any time"
     assert looks.traffic("fraud", 115.0) is None
 
 
@@ -119,7 +120,7 @@ async def test_without_prometheus_a_promotion_is_judged_by_the_proxies_counters(
         return web.Response(text=exposition(1000.0 + asked))
 
     async with served([web.get("/metrics", metrics)]) as proxy:
-        settings = {"prometheus": None, "proxies": [proxy], "evidence": {"over": 1}}
+        settings = {"prometheus": None, "proxies": [proxy], "evidence": {"over": 4}}
         async with rolling(tmp_path, **settings) as running:
 
             async def rules() -> dict[str, str]:
@@ -131,5 +132,5 @@ async def test_without_prometheus_a_promotion_is_judged_by_the_proxies_counters(
                 return {} if "prometheus_away" in found else found
 
             found = await until(judged, 20, "two looks")
-            assert "requests to production in 1 s, 20 are needed" in found["too_few_requests"]
+            assert "requests to production in 4 s, 20 are needed" in found["too_few_requests"]
             assert await running.decision("BusinessMetric") == ("inconclusive", "prometheus_away")
