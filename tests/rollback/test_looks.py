@@ -10,7 +10,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback.looks import Look, Looks, counts_of
+from rollback.looks import Look, Looks, Series, counts_of
 from rollback.tally import quantile
 from tests.rollback.stand_ins import rolling, served
 from tests.support.waiting import until
@@ -134,3 +134,28 @@ async def test_without_prometheus_a_promotion_is_judged_by_the_proxies_counters(
             found = await until(judged, 20, "two looks")
             assert "requests to production in 4 s, 20 are needed" in found["too_few_requests"]
             assert await running.decision("BusinessMetric") == ("inconclusive", "prometheus_away")
+
+
+async def test_a_fault_in_looking_is_told_and_looking_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else nothing would be decided by the proxies any more, and nobody would know why."""
+    looked_at = 0
+
+    def faulty(text: str) -> dict[Series, float]:
+        nonlocal looked_at
+        looked_at += 1
+        if looked_at == 1:
+            raise KeyError("a fault")
+        return counts_of(text)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text=exposition(1000.0))
+
+    monkeypatch.setattr("rollback.asking.counts_of", faulty)
+    async with (
+        served([web.get("/metrics", metrics)]) as proxy,
+        rolling(tmp_path, prometheus=None, proxies=[proxy], evidence={"over": 4}),
+    ):
+        await until(lambda: looked_at > 2, 20, "it looks again")
+    assert "failed by a fault" in caplog.text
