@@ -133,8 +133,8 @@ class Commands:
             return 503, {key: value for key, value in line.items() if key != "what"}
         if memory is not None:
             text = f"{name}: {outcome.text}" + (f" ({order.reason})" if order.reason else "")
-            notice = Notice(order.model, outcome.word, outcome.reason, text, str(line["by"]), self._office.clock())
-            self._office.notices.tell(notice)
+            told = (order.model, outcome.word, outcome.reason, text, str(line["by"]), self._office.clock(), name)
+            self._office.notices.tell(Notice(*told))
         return outcome.status, {key: value for key, value in line.items() if key != "what"}
 
     async def _move(

@@ -38,6 +38,8 @@ class Notice:
     by: str
     at: float
     """Seconds since 1970."""
+    command: str = ""
+    """A person's; empty of what was decided about an alert."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,11 @@ def annotation(notice: Notice) -> dict[str, Any]:
 
 def message(notice: Notice) -> dict[str, Any]:
     """As Slack's incoming webhooks take it; nothing in it calls anybody or becomes markup."""
-    said = notice.word.replace("_", " ") + ("" if notice.word == "taken" else ", nothing has moved")
-    title = f"Rollback of {notice.model}: {said} ({notice.reason.replace('_', ' ')})"
+    said, reason = notice.word.replace("_", " "), notice.reason.replace("_", " ")
+    if notice.command:
+        title = f"{notice.model}: {notice.command} " + ("done" if said == "taken" else f"{said} ({reason})")
+    else:
+        title = f"Rollback of {notice.model}: {said}{'' if said == 'taken' else ', nothing has moved'} ({reason})"
     block = {"type": "plain_text", "emoji": False}
     return {
         "username": "shadowdrift rollback",

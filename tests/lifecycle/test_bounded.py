@@ -93,3 +93,27 @@ def test_a_process_that_a_thread_holds_up_is_gone_all_the_same() -> None:
     assert done.returncode == 1
     assert "Timeout" in done.stderr
     assert "threading.py" in done.stderr
+
+
+def test_a_part_that_loses_its_cancellation_is_gone_all_the_same() -> None:
+    """One task that nothing ends would else hold up the event loop's own end for ever."""
+    program = (
+        "import asyncio\n"
+        "from lifecycle.process import run\n"
+        "async def stubborn():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            await asyncio.Event().wait()\n"
+        "        except asyncio.CancelledError:\n"
+        "            pass\n"
+        "kept = []\n"
+        "async def main(tether, stop):\n"
+        "    kept.append(asyncio.create_task(stubborn()))\n"
+        "    await asyncio.sleep(0)\n"
+        "run(main, gone_within=0.5)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr

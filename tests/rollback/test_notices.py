@@ -45,6 +45,7 @@ async def test_a_decision_is_an_annotation_and_a_message_and_a_repetition_is_nei
         assert messages[0]["texts"][1] == "Rollback of fraud: refused, nothing has moved (not confirmed)"
         assert messages[1]["texts"][1] == "Rollback of fraud: taken (feature drift)"
         assert "v2 goes to v1" in messages[1]["texts"][0], "what a telephone shows says it as well"
+        assert messages[2]["texts"][1] == "fraud: restore done"
         assert "alice" in json.dumps(messages[2])
         for path in (tmp_path / "state").rglob("*"):
             assert not path.is_file() or "secret" not in path.read_text()
@@ -71,6 +72,12 @@ async def test_a_receiver_that_refuses_is_counted(tmp_path: Path) -> None:
 
             await until(failed, what="the failure is counted")
     assert len(receiver.calls) == 1
+
+
+def test_a_command_that_was_not_done_says_so_first() -> None:
+    """It is no rollback, and what it was and why not fit into a telephone's line."""
+    notice = Notice("fraud", "refused", "too_few_pairs", "promote: 12 pairs, 1000 are needed", "alice", 1.0, "promote")
+    assert message(notice)["text"].startswith("fraud: promote refused (too few pairs): ")
 
 
 def test_nothing_in_a_notice_acts() -> None:
