@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -157,7 +158,7 @@ def test_kept_connections_are_spared_where_nginx_is_new_enough(tmp_path: Path, v
     assert taken == ({"since-1.27.4.conf"} if newer else set())
 
 
-def _played(folder: Path, before: str = "") -> tuple[int, str]:
+def _played(folder: Path, before: str = "", files: Path = FILES) -> tuple[int, str]:
     """A start with a program in nginx's place, which warns, and refuses where the file `refuses` is there.
 
     What it came to, and all that was said.
@@ -175,7 +176,7 @@ def _played(folder: Path, before: str = "") -> tuple[int, str]:
     with said.open(
         "w"
     ) as output:  # a pipe would be held open by what looks for changes until this process is waited for
-        words = ["sh", "-c", command, "sh", str(folder), str(FILES / "start")]
+        words = ["sh", "-c", command, "sh", str(folder), str(files / "start")]
         code = subprocess.run(words, stdout=output, stderr=output, timeout=30).returncode
     return code, said.read_text()
 
@@ -189,6 +190,18 @@ def test_the_pid_of_one_that_was_killed_does_not_keep_the_next_from_starting(tmp
             assert _played(tmp_path) == (0, "runs\n")
         finally:
             other.kill()
+
+
+def test_files_that_nobody_may_write_are_copied_so_that_they_can_be_replaced(tmp_path: Path) -> None:
+    """As an image or a package may hold them: whoever is not root could put nothing beside them, nor remove them."""
+    files = tmp_path / "files"
+    shutil.copytree(FILES, files)
+    for path in (*files.rglob("*"), files):
+        path.chmod(path.stat().st_mode & ~0o222)
+    assert _played(tmp_path, files=files) == (0, "runs\n")
+    copied = tmp_path / "run" / "conf"
+    assert [path.name for path in copied.rglob("*") if not path.stat().st_mode & 0o200] == []
+    assert copied.stat().st_mode & 0o777 == 0o700, "it holds the tenants' keys"
 
 
 def test_of_what_nginx_says_the_cause_is_told_in_one_line(tmp_path: Path) -> None:
