@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
@@ -13,7 +13,7 @@ class Alert(msgspec.Struct, frozen=True, rename="camel"):
     """What counts of an alert."""
 
     labels: dict[str, str]
-    starts_at: datetime | None = None
+    starts_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     """When it began to fire, with its zone."""
 
 

@@ -69,13 +69,20 @@ class Client:
             request = urllib.request.Request(  # noqa: S310 - http or https, see above
                 f"{self.base.rstrip('/')}{path}", data=data, headers=headers
             )
-            with _opener.open(request, timeout=self.within) as answer:
-                return answer.status, self._document(answer.status, answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, self._refused(error.code, self._document(error.code, error.read()))
+            code, said = self._said(request)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Refusal(self._away(error)) from None
+        found = self._document(code, said)
+        return code, found if 200 <= code < 300 else self._refused(code, found)
+
+    def _said(self, request: urllib.request.Request) -> tuple[int, bytes]:
+        """The status and the whole body of the answer, whatever its status."""
+        try:
+            answer = _opener.open(request, timeout=self.within)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, answer.read()
 
     def _refused(self, code: int, found: dict[str, Any]) -> dict[str, Any]:
         """The document of a refused or failed command; a `Refusal` for what was not even decided."""

@@ -47,7 +47,7 @@ class Looks:
 
     def __init__(self, over: float) -> None:
         """`over`: seconds, of `rollback.evidence.over`."""
-        self.every: Final = max(over / LOOKS, 0.5)
+        self.every: Final = min(max(over / LOOKS, 0.5), over / 4)
         """Seconds from one look to the next."""
         self._over = over
         self._of: dict[str, deque[Look]] = defaultdict(deque)
@@ -61,7 +61,8 @@ class Looks:
 
     def traffic(self, model: str, now: float) -> dict[RoleVersion, Traffic] | None:
         """What came to a model lately, by role and version; None where no proxy has been looked at twice of late."""
-        recent = [each for each in self._of.values() if len(each) > 1 and now - each[-1].at <= self._over]
+        young = [[look for look in looks if now - look.at <= self._over] for looks in self._of.values()]
+        recent = [looks for looks in young if len(looks) > 1]
         if not recent:
             return None
         came: dict[Series, float] = defaultdict(float)
@@ -81,7 +82,7 @@ class Looks:
         return tallied(requests, {which: quantile(_QUANTILE, held) for which, held in buckets.items()})
 
 
-def _increases(looks: deque[Look]) -> Iterator[tuple[Series, float]]:
+def _increases(looks: list[Look]) -> Iterator[tuple[Series, float]]:
     """What was counted from the first look to the last; a counter that fell has begun anew with its process."""
     earlier, *later = looks
     for look in later:

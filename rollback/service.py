@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +39,7 @@ _log = logging.getLogger("shadowdrift.rollback")
 
 _STOP_SECONDS: Final = 10.0
 _NOTICE_SECONDS: Final = 2.0
+_ANEW_SECONDS: Final = 1.0
 
 
 async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Event) -> None:
@@ -66,9 +69,9 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         tether.announce({"rollback": f"http://{address}"})
         fields = {"address": str(address), "dry_run": settings.dry_run, "actions": list(settings.actions)}
         _log.info("rollback listens", extra={"fields": fields})
-        telling = asyncio.create_task(notices.run(), name="tell")
-        looking = asyncio.create_task(_look(switch), name="look")
-        counting = asyncio.create_task(asking.run(), name="look at the proxies")
+        telling = asyncio.create_task(_lasting(notices.run), name="tell")
+        looking = asyncio.create_task(_lasting(partial(_look, switch)), name="look")
+        counting = asyncio.create_task(_lasting(asking.run), name="look at the proxies")
         await stop.wait()
         await endpoints.finish(_STOP_SECONDS)
         await notices.finish(_NOTICE_SECONDS)
@@ -95,6 +98,17 @@ def _action(name: str, configuration: Configuration, session: aiohttp.ClientSess
         assert settings.webhook is not None
         return Call(settings.webhook, session)
     return active_file
+
+
+async def _lasting(work: Callable[[], Awaitable[None]]) -> None:
+    """A fault of ours ends none of what goes on beside the deciding: it is told, and the work begins anew."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            _log.exception("what goes on beside the deciding failed by a fault, and begins anew")
+            await asyncio.sleep(_ANEW_SECONDS)
 
 
 async def _look(switch: Switch) -> None:

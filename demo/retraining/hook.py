@@ -1,9 +1,10 @@
 """The retraining hook: takes Alertmanager's webhook, and trains.
 
 `python -m demo.retraining.hook --kafka HOST:PORT --folder DIR`. `POST /retraining` takes the alerts of the route
-`action: retrain` and answers at once; one training runs at a time, and the same alert (model, start) that is sent again
-starts none unless its training failed. A training takes the labelled flights that production was asked since the drift
-began, out of Kafka, fits the next version on them and serves it. `GET /` tells of each training:
+`action: retrain` and answers at once; one training runs at a time: what has to wait for that is answered with 503, so
+that it is sent again. The same alert (model, start) that is sent again starts none unless its training failed. A
+training takes the labelled flights that production was asked since the drift began, out of Kafka, fits the next
+version on them and serves it. `GET /` tells of each training:
 
     {"model": "flights", "version": "v3", "state": "serves", "rows": 10000, "auc": 0.79, "url": "http://127.0.0.1:40123",
      "recent": "DIR/v3.jsonl", "training": "DIR/v3-training.jsonl", "why": ""}
@@ -98,38 +99,53 @@ class Hook:
 
     def wanted(self, alerts: Sequence[Alert], now: float) -> Training | None:
         """The training that these alerts ask for; None where nothing new asks, or one runs."""
-        for alert in alerts:
-            began = now if alert.starts_at is None else alert.starts_at.timestamp()
-            model = alert.labels.get("model", "")
-            which = (model, began)
-            if not model or alert.labels.get("action") != "retrain" or which in self._answered:
-                continue
-            if self.running is not None and not self.running.done():
-                return None  # it is sent again, and finds its turn
-            self._answered[which] = None
-            if len(self._answered) > _REMEMBERED:
-                self._answered.popitem(last=False)
-            made = Training(model, f"v{self._next}", began - self._before, which)
-            self._next += 1
-            return made
-        return None
+        new = self._new(alerts, now)
+        if not new or (self.running is not None and not self.running.done()):
+            return None
+        model, began = new[0]
+        self._answered[new[0]] = None
+        if len(self._answered) > _REMEMBERED:
+            self._answered.popitem(last=False)
+        made = Training(model, f"v{self._next}", began - self._before, new[0])
+        self._next += 1
+        return made
+
+    def _new(self, alerts: Sequence[Alert], now: float) -> list[tuple[str, float]]:
+        """Which of them ask for a training that they have not had."""
+        began = (
+            (alert.labels.get("model", ""), now if alert.starts_at is None else alert.starts_at.timestamp())
+            for alert in alerts
+            if alert.labels.get("action") == "retrain"
+        )
+        return [which for which in began if which[0] and which not in self._answered]
 
     async def retraining(self, request: web.Request) -> web.Response:
-        """Start what the delivery asks for; the answer says which version that will be, null for none."""
-        delivery = await delivered(request)
-        training = self.wanted(delivery.alerts, time.time()) if delivery.status == "firing" else None
+        """Start what the delivery asks for; the answer says which version that will be, null for none.
+
+        503 while something of it has to wait for its turn: what is answered with 200 comes again after a day.
+        """
+        delivery, now = await delivered(request), time.time()
+        alerts = delivery.alerts if delivery.status == "firing" else ()
+        training = self.wanted(alerts, now)
         if training is not None:
             self.trainings.append(training)
             self.running = asyncio.create_task(self._run(training))
-        return _json({"training": None if training is None else training.version})
+        told = {"training": None if training is None else training.version}
+        return _json(told, 503 if self._new(alerts, now) else 200)
 
     async def _run(self, training: Training) -> None:
         try:
             await self._train(training)
         except (NotEnoughError, Refusal, OSError, ValueError) as error:
-            training.state, training.why = "failed", str(error)
-            self._answered.pop(training.alert, None)  # the same alert may try again
+            self._failed(training, str(error))
             _log.error("a training failed", extra={"fields": asdict(training)})
+        except Exception as error:
+            self._failed(training, f"a fault: {error!r}")
+            _log.exception("a training failed by a fault", extra={"fields": asdict(training)})
+
+    def _failed(self, training: Training, why: str) -> None:
+        training.state, training.why = "failed", why
+        self._answered.pop(training.alert, None)  # the same alert may try again
 
     async def show(self, _: web.Request) -> web.Response:
         """All that was trained, the latest last."""
@@ -180,8 +196,8 @@ async def serve_version(
     return await Child.start(f"model {version}", "demo.serving", arguments, environment=environment, output=output)
 
 
-def _json(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value) + b"\n", content_type="application/json")
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value) + b"\n", status=status, content_type="application/json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

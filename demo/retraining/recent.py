@@ -38,6 +38,7 @@ class Joined:
     """Production's answers and labels of one model, as they come, to rows of features with the truth.
 
     Both halves must be no older than `since` (an event's time, seconds since 1970). At most `most` wait of each.
+    Kafka may hold either half twice: an answer counts once, with its first labels.
     """
 
     def __init__(self, model: str, since: float, most: int = _KEPT) -> None:
@@ -45,35 +46,42 @@ class Joined:
         self._model, self._since, self._most = model, since, most
         self._answers: OrderedDict[str, Sequence[dict[str, Any]]] = OrderedDict()
         self._labels: OrderedDict[str, Sequence[Label]] = OrderedDict()
+        self._joined: OrderedDict[str, None] = OrderedDict()
 
     def answer(self, event: InferenceEvent) -> None:
         """Take an answer; only production's good ones count."""
-        if event.model != self._model or event.outcome != "ok" or event.time < self._since:
+        if event.model != self._model or event.outcome != "ok" or event.time < self._since or event.id in self._joined:
             return
         features = [dict(instance.features) for instance in event.instances]
         labels = self._labels.pop(event.id, None)
         if labels is None:
             self._wait(self._answers, event.id, features)
         else:
-            self._join(features, labels)
+            self._join(event.id, features, labels)
 
     def label(self, event: LabelsEvent) -> None:
         """Take what turned out to be true."""
-        if event.model != self._model or event.time < self._since:
+        if event.model != self._model or event.time < self._since or event.id in self._joined:
             return
         features = self._answers.pop(event.id, None)
         if features is None:
-            self._wait(self._labels, event.id, event.labels)
+            self._labels.setdefault(event.id, event.labels)
+            self._bound(self._labels)
         else:
-            self._join(features, event.labels)
+            self._join(event.id, features, event.labels)
 
-    def _join(self, features: Sequence[dict[str, Any]], labels: Sequence[Label]) -> None:
+    def _join(self, name: str, features: Sequence[dict[str, Any]], labels: Sequence[Label]) -> None:
+        self._wait(self._joined, name, None)
         if len(features) == len(labels):
             known = zip(features, labels, strict=True)
-            self.rows += [{**row, TRUTH: bool(label)} for row, label in known if label is not None]
+            # A word is no truth that is known here: "on time" is not late.
+            self.rows += [{**row, TRUTH: bool(label)} for row, label in known if isinstance(label, int | float)]
 
     def _wait(self, where: OrderedDict[str, Half], name: str, half: Half) -> None:
         where[name] = half
+        self._bound(where)
+
+    def _bound(self, where: OrderedDict[str, Any]) -> None:
         if len(where) > self._most:
             where.popitem(last=False)
 

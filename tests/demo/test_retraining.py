@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -74,6 +75,20 @@ def test_what_is_no_ground_to_train_on_is_left_out() -> None:
     joined.label(known("other", 1, model="fraud"))
     joined.label(known("half", None, 0))
     assert joined.rows == [{"temp": 71, "carrier": "UA", "late": False}]
+
+
+def test_what_kafka_holds_twice_counts_once_and_a_word_is_no_truth() -> None:
+    """It delivers at least once; the first labels of an answer are those that count."""
+    joined = Joined(MODEL, 100.0)
+    for label in (1, 1, 0):
+        joined.answer(answered("one"))
+        joined.label(known("one", label))
+    for label in (0, 1):
+        joined.label(known("two", label))
+    for name in ("two", "two", "three"):
+        joined.answer(answered(name))
+    joined.label(known("three", "on time"))
+    assert [row["late"] for row in joined.rows] == [True, False]
 
 
 def test_what_waits_is_bounded() -> None:
@@ -142,16 +157,16 @@ async def test_a_trend_starts_one_training_however_often_it_is_told() -> None:
     hook = Hook(trainer, before=3600.0)
     async with TestClient(TestServer(hook.application())) as client:
 
-        async def post(delivery: dict[str, Any]) -> Any:
+        async def post(delivery: dict[str, Any], status: int = 200) -> Any:
             async with client.post("/retraining", json=delivery) as answer:
-                assert answer.status == 200
+                assert answer.status == status
                 return (await answer.json())["training"]
 
         assert await post({**trend(NOW), "status": "resolved"}) is None
         assert await post({"status": "firing", "alerts": [{"labels": {"model": MODEL, "action": "rollback"}}]}) is None
         assert await post(trend(NOW)) == "v3"
         assert await post(trend(NOW)) is None
-        assert await post(trend(NOW + timedelta(days=1))) is None  # one runs
+        assert await post(trend(NOW + timedelta(days=1)), 503) is None  # one runs: Alertmanager has to send it again
         await until(lambda: trainer.seen)
         assert trainer.seen[0].since == (NOW - timedelta(hours=1)).timestamp()
         trainer.may.set()
@@ -168,7 +183,26 @@ async def test_a_trend_starts_one_training_however_often_it_is_told() -> None:
         await hook.finish()
 
 
-@pytest.mark.parametrize("error", [NotEnoughError("3 labelled rows"), Refusal("no"), ValueError("no"), OSError("full")])
+async def test_a_delivery_of_several_models_is_asked_for_again_until_each_has_had_its_turn() -> None:
+    """One training runs at a time, and none of them is forgotten for a day."""
+    trainer = Trainer()
+    trainer.may.set()
+    hook = Hook(trainer, before=0.0)
+    both = {"status": "firing", "alerts": [*trend(NOW)["alerts"], *trend(NOW)["alerts"]]}
+    both["alerts"][1] = {**both["alerts"][1], "labels": {"model": "another", "action": "retrain"}}
+    async with TestClient(TestServer(hook.application())) as client:
+        said = []
+        for _ in range(3):
+            async with client.post("/retraining", json=both) as answer:
+                said.append((answer.status, (await answer.json())["training"]))
+            await until(lambda: hook.running is not None and hook.running.done())
+    assert said == [(503, "v3"), (200, "v4"), (200, None)]
+    assert [training.model for training in hook.trainings] == [MODEL, "another"]
+
+
+@pytest.mark.parametrize(
+    "error", [NotEnoughError("3 labelled rows"), Refusal("no"), ValueError("no"), OSError("full"), KeyError("a fault")]
+)
 async def test_a_training_that_fails_is_told(error: Exception) -> None:
     """And the same alert may try again."""
     trainer = Trainer()
@@ -179,11 +213,13 @@ async def test_a_training_that_fails_is_told(error: Exception) -> None:
         async with client.post("/retraining", json=trend(NOW)) as answer:
             assert answer.status == 200
         await until(lambda: hook.trainings[0].state == "failed")
-        assert hook.trainings[0].why == str(error)
+        assert str(error) in hook.trainings[0].why
         alert = Alert({"model": MODEL, "action": "retrain"}, NOW)  # the same, a day later
         await until(lambda: hook.wanted([alert], NOW.timestamp()) is not None)
-        async with client.post("/retraining", data=b"[]") as answer:
-            assert answer.status == 400
+        nowhere = trend(NOW)["alerts"][0] | {"startsAt": "0001-01-01T00:00:00"}
+        for body in (b"[]", msgspec.json.encode({"status": "firing", "alerts": [nowhere]})):
+            async with client.post("/retraining", data=body) as answer:
+                assert answer.status == 400
 
 
 async def test_a_version_is_fitted_on_a_file_of_flights_and_knows_them(tmp_path: Path, halves: Halves) -> None:

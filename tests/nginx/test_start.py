@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -117,7 +118,7 @@ async def test_signals_are_those_of_nginx_and_nothing_outlives_it(tmp_path: Path
         process = nginx._process
         assert process is not None
         second = await _run(tmp_path)
-        assert (second.returncode, "names a process that runs" in second.stderr) == (1, True)
+        assert (second.returncode, "names an nginx that runs" in second.stderr) == (1, True)
         assert await _said(nginx) == "v2"
         process.send_signal(number)
         assert await asyncio.to_thread(process.wait, 20) == 0
@@ -155,6 +156,61 @@ def test_kept_connections_are_spared_where_nginx_is_new_enough(tmp_path: Path, v
     subprocess.run(["sh", str(FILES / "start"), str(tmp_path / "run")], env=environment, check=True)
     taken = {file.name for file in (tmp_path / "run" / "conf" / "enabled").glob("*.conf")}
     assert taken == ({"since-1.27.4.conf"} if newer else set())
+
+
+def _played(folder: Path, before: str = "", files: Path = FILES) -> tuple[int, str]:
+    """A start with a program in nginx's place, which warns, and refuses where the file `refuses` is there.
+
+    What it came to, and all that was said.
+    """
+    program = folder / "nginx"
+    refuses = f"! [ -f '{folder}/refuses' ] || {{ echo 'nginx: [emerg] the cause' >&2; exit 1; }}"
+    program.write_text(
+        "#!/bin/sh\ncase $1 in -v) echo 'nginx version: nginx/1.22.1' >&2 ;;\n"
+        f"-t) echo 'nginx: [warn] harmless' >&2; {refuses} ;;\n*) echo runs ;; esac\n"
+    )
+    program.chmod(0o755)
+    (folder / "run").mkdir(exist_ok=True)
+    command = f'{before} NGINX_PROGRAM="$1/nginx"; export NGINX_PROGRAM; exec sh "$2" "$1/run"'
+    said = folder / "said"
+    with said.open(
+        "w"
+    ) as output:  # a pipe would be held open by what looks for changes until this process is waited for
+        words = ["sh", "-c", command, "sh", str(folder), str(files / "start")]
+        code = subprocess.run(words, stdout=output, stderr=output, timeout=30).returncode
+    return code, said.read_text()
+
+
+def test_the_pid_of_one_that_was_killed_does_not_keep_the_next_from_starting(tmp_path: Path) -> None:
+    """Though this process has it now, as in a container that starts again, or some other program has."""
+    assert _played(tmp_path, 'echo $$ > "$1/run/nginx.pid";') == (0, "runs\n")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (tmp_path / "run" / "nginx.pid").write_text(f"{other.pid}\n")
+        try:
+            assert _played(tmp_path) == (0, "runs\n")
+        finally:
+            other.kill()
+
+
+def test_files_that_nobody_may_write_are_copied_so_that_they_can_be_replaced(tmp_path: Path) -> None:
+    """As an image or a package may hold them: whoever is not root could put nothing beside them, nor remove them."""
+    files = tmp_path / "files"
+    shutil.copytree(FILES, files)
+    for path in (*files.rglob("*"), files):
+        path.chmod(path.stat().st_mode & ~0o222)
+    assert _played(tmp_path, files=files) == (0, "runs\n")
+    copied = tmp_path / "run" / "conf"
+    assert [path.name for path in copied.rglob("*") if not path.stat().st_mode & 0o200] == []
+    assert copied.stat().st_mode & 0o777 == 0o700, "it holds the tenants' keys"
+
+
+def test_of_what_nginx_says_the_cause_is_told_in_one_line(tmp_path: Path) -> None:
+    """Not the warning before it."""
+    (tmp_path / "refuses").touch()
+    code, said = _played(tmp_path)
+    assert code == 1
+    [line] = said.splitlines()
+    assert line.endswith("nginx/start: nginx: [emerg] the cause")
 
 
 async def test_reloads_cut_no_request_on_connections_that_are_kept(tmp_path: Path) -> None:

@@ -89,6 +89,11 @@ def bucket(le: str, bad: float, calm: float, **labels: str) -> Series:
     return Series(name, {**PRODUCTION, **labels, "le": le}, bad, calm, needed=False)
 
 
+def answers(per_second: float, **labels: str) -> Series:
+    """How many latencies were measured, as the histogram counts them."""
+    return Series("inference_latency_seconds_count", {**PRODUCTION, **labels}, per_second, per_second)
+
+
 CASES: Final = (
     Case("FeatureDrift", drifted("large"), {"severity": "warning", "model": "fraud"}, 300, DRIFT_TRAFFIC),
     Case(
@@ -148,7 +153,7 @@ CASES: Final = (
     Case(
         "LatencySpike",
         (
-            ok(),
+            answers(20),
             bucket("0.25", 10, 19),
             bucket("0.5", 10, 20),
             bucket("1.0", 20, 20),
@@ -156,14 +161,14 @@ CASES: Final = (
         ),
         {"severity": "critical", "action": "rollback", "model": "fraud"},
         180,
-        ("inference_requests_total",),
+        ("inference_latency_seconds_count",),
         within=60,
     ),
     Case(
         "LatencyRegression",
         (
-            ok(needed=False),
-            ok(2, version="v3"),
+            answers(20),
+            answers(2, version="v3"),
             Series("inference_traffic_ratio", {**P, "version": "v2"}, 0.9, 0.9),
             Series("inference_traffic_ratio", {**P, "version": "v3"}, 0.1, 0.1),
             bucket("0.1", 20, 20),
@@ -174,7 +179,7 @@ CASES: Final = (
         ),
         {"severity": "warning", "model": "fraud"},
         300,
-        ("inference_requests_total",),
+        ("inference_latency_seconds_count",),
         before=360,
         within=300,
     ),

@@ -167,6 +167,7 @@ AWAY: dict[str, tuple[bytes | None, str]] = {
     "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", "broke off without a whole answer"),
     "closed at once": (b"", "broke off without a whole answer"),
     "half an answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{", "broke off without a whole answer"),
+    "half a refusal": (b"HTTP/1.1 503 No\r\nContent-Length: 900\r\n\r\n{", "broke off without a whole answer"),
     "no answer": (None, "does not answer within 0.3 s; an order may have been carried out"),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollback.looks import Look, Looks, counts_of
+from rollback.looks import Look, Looks, Series, counts_of
 from rollback.tally import quantile
 from tests.rollback.stand_ins import rolling, served
 from tests.support.waiting import until
@@ -55,6 +55,18 @@ def test_one_look_knows_nothing_and_an_old_one_no_more() -> None:
     assert looked(exposition(10)).traffic("fraud", 0.0) is None
     assert looked(exposition(10), exposition(20)).traffic("fraud", 71.0) is None
     assert Looks(60.0).traffic("fraud", 0.0) is None
+
+
+def test_of_a_proxy_that_has_fallen_silent_only_what_is_young_enough_counts() -> None:
+    """Else an alert would be confirmed by what was slow nearly two windows ago."""
+    slow, calm = exposition(1000, slow=1000), exposition(1030, slow=1000)
+    looks = looked(exposition(0), *[slow] * 5, calm)  # 30 quick ones come last, at 60 s
+    traffic = looks.traffic("fraud", 100.0)
+    assert traffic is not None
+    assert traffic["production", "v2"].requests == 30
+    assert traffic["production", "v2"].p95 == pytest.approx(0.095)
+    assert Looks(1.0).every == 0.25, "so that two are young enough at any time"
+    assert looks.traffic("fraud", 115.0) is None
 
 
 def test_a_proxy_that_began_anew_is_counted_from_nothing() -> None:
@@ -108,7 +120,7 @@ async def test_without_prometheus_a_promotion_is_judged_by_the_proxies_counters(
         return web.Response(text=exposition(1000.0 + asked))
 
     async with served([web.get("/metrics", metrics)]) as proxy:
-        settings = {"prometheus": None, "proxies": [proxy], "evidence": {"over": 1}}
+        settings = {"prometheus": None, "proxies": [proxy], "evidence": {"over": 4}}
         async with rolling(tmp_path, **settings) as running:
 
             async def rules() -> dict[str, str]:
@@ -120,5 +132,30 @@ async def test_without_prometheus_a_promotion_is_judged_by_the_proxies_counters(
                 return {} if "prometheus_away" in found else found
 
             found = await until(judged, 20, "two looks")
-            assert "requests to production in 1 s, 20 are needed" in found["too_few_requests"]
+            assert "requests to production in 4 s, 20 are needed" in found["too_few_requests"]
             assert await running.decision("BusinessMetric") == ("inconclusive", "prometheus_away")
+
+
+async def test_a_fault_in_looking_is_told_and_looking_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else nothing would be decided by the proxies any more, and nobody would know why."""
+    looked_at = 0
+
+    def faulty(text: str) -> dict[Series, float]:
+        nonlocal looked_at
+        looked_at += 1
+        if looked_at == 1:
+            raise KeyError("a fault")
+        return counts_of(text)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text=exposition(1000.0))
+
+    monkeypatch.setattr("rollback.asking.counts_of", faulty)
+    async with (
+        served([web.get("/metrics", metrics)]) as proxy,
+        rolling(tmp_path, prometheus=None, proxies=[proxy], evidence={"over": 4}),
+    ):
+        await until(lambda: looked_at > 2, 20, "it looks again")
+    assert "failed by a fault" in caplog.text
