@@ -15,7 +15,7 @@ from demo.labels import LateLabels
 from demo.parts import MODEL, document_of, models, running
 from demo.retraining.figures import Figures
 from demo.retraining.loop import Loop, asked
-from demo.retraining.plan import PATIENCE, WINDOW, Plan, phases, rollback_section, sections
+from demo.retraining.plan import NEEDED, PATIENCE, WINDOW, Plan, phases, rollback_section, sections
 from demo.retraining.stage import MissedError, Stage, StoppedError
 from demo.story import RATE, make_profile
 from demo.traffic import Traffic
@@ -39,6 +39,10 @@ async def tell(plan: Plan, directory: Path, log: BinaryIO, view: View, stop: asy
         tree = await stack.enter_async_context(running(document, log))
         hook = await stack.enter_async_context(_hook(tree.addresses["kafka"], plan, directory, log))
         view.say(f"serving at {tree.addresses['proxy']}/predict, of which {plan.fraction:.0%} are cloned")
+        view.say(
+            f"windows hold {WINDOW} instances of production and of the shadow; the largest PSI is against the reference, the "
+            f"prediction's too, large from 0.2; a promotion needs {NEEDED} pairs and as many labels here"
+        )
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)))
         labels = LateLabels(tree.addresses["exporter"], MODEL)
         url = f"{tree.addresses['proxy']}/predict"

@@ -28,8 +28,8 @@ SERVES = re.compile(
 NOTICES = [
     "shadowdrift: the embedded broker keeps about 5 MiB a partition, in memory: it is for development",
     (
-        "shadowdrift: models[0] (fraud) is served, cloned and counted, but drift needs `reference:`; "
-        "`shadowdrift profile train.csv --output reference.json` makes one"
+        "shadowdrift: models[0] (fraud) has no `reference:`, so its first ten windows become one, and no drift is "
+        "judged before; `shadowdrift profile train.csv --output reference.json` makes one of training data"
     ),
 ]
 
