@@ -74,8 +74,9 @@ def _notices(configuration: Configuration) -> list[str]:
     for index, model in enumerate(configuration.models):
         if load_for(model, index) is None:
             lines.append(
-                f"models[{index}] ({model.name}) has no `reference:`, so its first ten windows become one, and no drift "
-                "is judged before; `shadowdrift profile train.csv --output reference.json` makes one of training data"
+                f"models[{index}] ({model.name}) has no `reference:`, so its first ten windows become one, and no "
+                "drift is judged before; `shadowdrift profile train.csv --output reference.json` makes one of training "
+                "data"
             )
     return lines
 

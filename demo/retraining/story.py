@@ -40,8 +40,8 @@ async def tell(plan: Plan, directory: Path, log: BinaryIO, view: View, stop: asy
         hook = await stack.enter_async_context(_hook(tree.addresses["kafka"], plan, directory, log))
         view.say(f"serving at {tree.addresses['proxy']}/predict, of which {plan.fraction:.0%} are cloned")
         view.say(
-            f"windows hold {WINDOW} instances of production and of the shadow; the largest PSI is against the reference, "
-            f"the prediction's too, large from 0.2; a promotion needs {NEEDED} pairs and as many labels here"
+            f"windows hold {WINDOW} instances of each role; the largest PSI is against the reference, "
+            f"large from 0.2, the prediction among its columns; a promotion needs {NEEDED} pairs, and as many labels"
         )
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)))
         labels = LateLabels(tree.addresses["exporter"], MODEL)
