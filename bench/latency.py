@@ -93,8 +93,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(measure(Path(folder)))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
-    found |= {"load": round(os.getloadavg()[2], 1)}
-    options.output.write_text(json.dumps({"machine": machine, "rate": RATE, **found}, indent=1) + "\n")
+    found = {"machine": machine, "rate": RATE, **found, "load": round(os.getloadavg()[2], 1)}
+    options.output.write_text(json.dumps(found, indent=1) + "\n")
     if options.output == RESULT:
         PAGE.write_text(into(PAGE.read_text(), MARK, section(found)))
     sys.stdout.write(f"{json.dumps(found)}\nwritten to {options.output}\n")
