@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ import msgspec
 
 from active.file import Mode
 from configuration import Model
+from configuration.shown import cut
 from rollback.journal import plain
 from rollback.notices import Notice
 from rollback.office import Office
@@ -18,6 +20,8 @@ from rollback.standing import Standing
 from rollback.switch import SwitchFailedError
 
 MAX_BYTES: Final = 64 * 1024
+
+_log = logging.getLogger("shadowdrift.rollback")
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +130,7 @@ class Commands:
         self._office.metrics.decided(
             order.model, outcome.word, "command" if outcome.word == "taken" else outcome.reason
         )
+        _logged(line)
         try:
             self._office.audit.write([line])
         except OSError as error:
@@ -139,10 +144,10 @@ class Commands:
 
     async def _move(
         self, model: Model, standing: Standing, order: Order, to: Mapping[str, float], mode: Mode, why: str
-    ) -> None:
+    ) -> str:
         reason = f"{why}: {order.reason}" if order.reason else why
         entry = self._office.switch.entry(model, to, mode, reason, order.by or "somebody")
-        await self._office.switch.to(entry, model, standing, latches=why == "rollback")
+        return await self._office.switch.to(entry, model, standing, latches=why == "rollback")
 
     def _latched(self, model: Model) -> str:
         latch = self._office.journal.of[model.name].latch
@@ -158,8 +163,8 @@ class Commands:
             return Outcome("refused", "unknown_version", f"{to} is none of the targets: {', '.join(model.targets)}")
         if standing.entry.asked == {to} and not standing.unreadable:
             return Outcome("refused", "serves_already", f"{to} serves already")
-        await self._move(model, standing, order, {to: 1.0}, "serve", "rollback")
-        return Outcome("taken", "rollback", f"{to} serves{self._latched(model)}")
+        away = await self._move(model, standing, order, {to: 1.0}, "serve", "rollback")
+        return Outcome("taken", "rollback", f"{_serves(to, away)}{self._latched(model)}")
 
     async def _restore(self, model: Model, order: Order) -> Outcome:
         standing = self._office.switch.standing(model.name)
@@ -167,8 +172,8 @@ class Commands:
             return Outcome("refused", "active_file", standing.unreadable)
         if standing.entry.asked == {model.production} and not standing.unreadable:
             return Outcome("refused", "serves_already", f"{model.production} serves already")
-        await self._move(model, standing, order, {model.production: 1.0}, "serve", "restore")
-        return Outcome("taken", "restore", f"{model.production} serves{self._latched(model)}")
+        away = await self._move(model, standing, order, {model.production: 1.0}, "serve", "restore")
+        return Outcome("taken", "restore", f"{_serves(model.production, away)}{self._latched(model)}")
 
     async def _pause(self, model: Model, order: Order) -> Outcome:
         standing = self._office.switch.standing(model.name)
@@ -176,9 +181,12 @@ class Commands:
             return Outcome("refused", "active_file", standing.unreadable)
         if standing.entry.mode == "paused":
             return Outcome("refused", "paused_already", f"{model.name} is paused already")
-        await self._move(model, standing, order, standing.entry.weights, "paused", "pause")
+        away = await self._move(model, standing, order, standing.entry.weights, "paused", "pause")
         answers = "the fallback answers" if model.fallback is not None else "inferences get 503: there is no fallback"
-        return Outcome("taken", "pause", f"no version is asked; {answers}")
+        paused = "no version is asked"
+        if away:
+            paused = f"the active file pauses {model.name}; no proxy could be asked whether it has ({away})"
+        return Outcome("taken", "pause", f"{paused}; {answers}")
 
     async def _promote(self, model: Model, order: Order) -> Outcome:
         version = order.version or model.shadow
@@ -195,8 +203,7 @@ class Commands:
         if against and not order.force:
             text = f"the evidence does not carry {version}: " + "; ".join(one.text for one in against)
             return Outcome("refused", "evidence", text, tuple(against))
-        await self._move(model, standing, order, {version: 1.0}, "serve", "promote")
-        text = f"{version} serves"
+        text = _serves(version, await self._move(model, standing, order, {version: 1.0}, "serve", "promote"))
         if against:
             text += f", by force, against {', '.join(one.rule for one in against)}"
         return Outcome("taken", "promote", text, overridden=tuple(against))
@@ -218,3 +225,19 @@ class Commands:
             self._office.journal.write()
         except OSError as error:
             raise SwitchFailedError(f"the journal cannot be written: {error.strerror}") from None
+
+
+def _serves(version: str, away: str) -> str:
+    """Who serves; where no proxy could be asked, no more than what is known."""
+    if not away:
+        return f"{version} serves"
+    return f"the active file names {version}; no proxy could be asked whether it serves ({away})"
+
+
+def _logged(line: Mapping[str, Any]) -> None:
+    """What came of a command; whatever the caller wrote is cut, the audit log has it whole."""
+    fields = {key: cut(line[key]) for key in ("command", "model", "by", "because")}
+    fields |= {"reason": line["reason"], "text": line["text"][:1000]}
+    level = logging.ERROR if line["decision"] == "failed" else logging.INFO
+    told = {"failed": "a command failed"}.get(line["decision"], f"a command was {line['decision']}")
+    _log.log(level, told, extra={"fields": fields})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +16,8 @@ from rollback.notices import Notice
 from rollback.office import Office
 from rollback.switch import SwitchFailedError
 from rollback.webhook import Alert, Delivery
+
+_log = logging.getLogger("shadowdrift.rollback")
 
 ALERTMANAGER: Final = "alertmanager"
 _SILENT: Final = {"not_asked", "resolved", "replayed"}
@@ -72,9 +75,15 @@ class Desk:
         assert model.stable is not None
         after = self._office.switch.entry(model, {model.stable: 1.0}, "serve", f"rollback: {alert.name}", ALERTMANAGER)
         try:
-            await self._office.switch.to(after, model, standing, latches=True, key=key_of(alert))
+            away = await self._office.switch.to(after, model, standing, latches=True, key=key_of(alert))
         except SwitchFailedError as error:
-            return Decision("failed", "action", f"{decision.text}; but {error}", decision.findings)
+            text = f"{decision.text}; but {error}"
+            fields = {"model": model.name, "alert": cut(alert.name), "text": text}
+            _log.error("an alert's rollback failed", extra={"fields": fields})
+            return Decision("failed", "action", text, decision.findings)
+        if away:
+            text = f"{decision.text}; no proxy could be asked whether it serves ({away})"
+            return Decision(decision.word, decision.reason, text, decision.findings)
         return decision
 
     def _line(self, delivery: Delivery, alert: Alert, decision: Decision) -> dict[str, Any]:

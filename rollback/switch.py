@@ -80,8 +80,11 @@ class Switch:
 
     async def to(
         self, after: Entry, model: Model, standing: Standing, *, latches: bool = False, key: Key = NO_ALERT
-    ) -> None:
-        """Put it in force, by an alert where `key` names one. Raises `SwitchFailedError`."""
+    ) -> str:
+        """Put it in force, by an alert where `key` names one. Raises `SwitchFailedError`.
+
+        Where no proxy could be asked whether it has taken it, why not; else nothing.
+        """
         memory = self._journal.of[model.name]
         begun = Begun(after, latches, *key)
         try:
@@ -104,6 +107,7 @@ class Switch:
         self._kept()
         fields: dict[str, Any] = {"model": model.name, "weights": after.weights, "mode": after.mode, "by": after.by}
         _log.info("who serves was changed", extra={"fields": {**fields, "reason": after.reason}})
+        return self._active_file.unconfirmed.get(model.name, "")
 
     def _done(self, model: Model, begun: Begun) -> None:
         memory, after = self._journal.of[model.name], begun.after

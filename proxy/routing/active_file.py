@@ -80,20 +80,16 @@ class ActiveFileWatch:
             self._tell(self._active.told())
 
     def _try(self, name: str, order: Order) -> None:
-        """Put a wish in force as soon as every version that it moves traffic to has passed its probe."""
-        new = sorted(order.asked - self._active.in_force[name].asked)
-        untried = [version for version in new if self._probes[name].has(version)]
-        if untried:
-            self.trials[name] = order, asyncio.create_task(self._trial(name, order, untried))
-        else:
-            self._active.take(name, order)
+        """Put a wish in force as soon as every version that it moves traffic to has shown that it can serve."""
+        untried = sorted(order.asked - self._active.in_force[name].asked)
+        self.trials[name] = order, asyncio.create_task(self._trial(name, order, untried))
 
     async def _trial(self, name: str, order: Order, untried: list[str]) -> None:
         try:
             for version in untried:
                 why = await self._probes[name].failure(version)
                 if why is not None:
-                    self._active.refuse(name, f"{version} does not pass its probe: {why}")
+                    self._active.refuse(name, f"{version} {self._probes[name].fault(version)}: {why}")
                     return
             self._active.take(name, order)
             self._tell(self._active.told())

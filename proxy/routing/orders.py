@@ -40,23 +40,23 @@ class Routing:
         await self._watch.run()
 
     async def prove(self, former: Active) -> None:
-        """Let every version that has no requests now, and would get some, pass its probe. Raises `Refusal`."""
+        """Let every version that has no requests now, and would get some, show that it can serve. Raises `Refusal`."""
         version = name = ""
         try:
             async with asyncio.timeout(PROVE_SECONDS):
                 for name, version in self._newcomers(former):
                     why = await self._probes[name].failure(version)
                     if why is not None:
-                        raise Refusal(f"{version} of {name} does not pass its probe: {why}")
+                        raise Refusal(f"{version} of {name} {self._probes[name].fault(version)}: {why}")
         except TimeoutError:
-            raise Refusal(f"{version} of {name} does not pass its probe: no answer in {PROVE_SECONDS:g} s") from None
+            fault = self._probes[name].fault(version)
+            raise Refusal(f"{version} of {name} {fault}: no answer in {PROVE_SECONDS:g} s") from None
 
     def _newcomers(self, former: Active) -> Iterator[tuple[str, str]]:
         for name, order in self.active.in_force.items():
             before = former.in_force.get(name)  # a new model has no traffic yet that could move
             for version in sorted(order.asked - before.asked) if before is not None else ():
-                if self._probes[name].has(version):
-                    yield name, version
+                yield name, version
 
     async def until_ready(self, waits_for: Callable[[str | None], None]) -> None:
         """Return when the versions that serve each model have passed their probe once; requests are served meanwhile.

@@ -34,9 +34,9 @@ class Probes:
             if target.encrypted:
                 self._contexts[version] = client_context(target.tls or TargetTls(), f"{where}.tls")
 
-    def has(self, version: str) -> bool:
-        """Whether a version must pass a probe before traffic moves to it."""
-        return version in self._probes
+    def fault(self, version: str) -> str:
+        """What a version does not do, where there is a `failure`: in words that stand before it."""
+        return "does not pass its probe" if version in self._probes else "cannot be connected to"
 
     async def failure(self, version: str) -> str | None:
         """Why a version cannot serve; None where it can. Its first address that answers speaks for all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from active import file as active_file
 from active.file import FILE, Entry
 from configuration import Model
 from rollback.actions.action import ActionError, Undo
+from rollback.away import why
 from rollback.journal import replace_whole, sync_folder
 
 CONFIRM_SECONDS: Final = 10.0
@@ -23,6 +25,8 @@ CONFIRM_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.1
 _MODE: Final = 0o644
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+_log = logging.getLogger("shadowdrift.rollback")
 
 
 class ActiveFileError(Exception):
@@ -47,6 +51,8 @@ class ActiveFile:
         self._session = session
         self._proxies = proxies
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.unconfirmed: dict[str, str] = {}
+        """Of models whose last switch no proxy could be asked about: each proxy, and why it could not be asked."""
 
     def read(self) -> Mapping[str, msgspec.Raw] | None:
         """The entries by model; None without a file. Raises `ActiveFileError`."""
@@ -61,6 +67,7 @@ class ActiveFile:
 
     async def apply(self, model: Model, before: Entry, after: Entry) -> Undo:
         """Replace the file; what it says of other models stays."""
+        self.unconfirmed.pop(model.name, None)
         refused_already = await self._refusing(model)
         try:
             former = self.read()
@@ -79,10 +86,15 @@ class ActiveFile:
             except (ActiveFileError, OSError) as error:
                 raise ActionError(f"active-file: {_words(error)}") from None
 
-        refused = await self._refused_by(model, after, refused_already)
+        away: dict[str, str] = {}
+        refused = await self._refused_by(model, after, refused_already, away)
         if refused is not None:
             await undo()
             raise ActionError(f"active-file: {refused}")
+        if away and away.keys() >= set(self._proxies):
+            self.unconfirmed[model.name] = "; ".join(f"{base}: {reason}" for base, reason in away.items())
+            fields = {"model": model.name, "why": self.unconfirmed[model.name]}
+            _log.warning("no proxy could be asked whether it has taken the switch", extra={"fields": fields})
         return undo
 
     def _write(self, content: bytes) -> None:
@@ -106,40 +118,51 @@ class ActiveFile:
     async def _refusing(self, model: Model) -> set[str]:
         """The proxies that refuse what stands in the file now: their refusal says nothing of the next one."""
         answers = await asyncio.gather(*(self._shares(base, model.name) for base in self._proxies))
-        return {base for base, answer in zip(self._proxies, answers, strict=True) if answer is not None and answer[1]}
+        told = zip(self._proxies, answers, strict=True)
+        return {base for base, answer in told if not isinstance(answer, str) and answer[1]}
 
-    async def _refused_by(self, model: Model, after: Entry, refused_already: set[str]) -> str | None:
-        """Why a proxy does not take it. One that cannot be asked takes it when it starts, and says nothing here."""
+    async def _refused_by(
+        self, model: Model, after: Entry, refused_already: set[str], away: dict[str, str]
+    ) -> str | None:
+        """Why a proxy does not take it. One that cannot be asked takes it when it starts: it is put down as `away`."""
         answers = await asyncio.gather(
-            *(self._confirmed(base, model, after, base in refused_already) for base in self._proxies)
+            *(self._confirmed(base, model, after, base in refused_already, away) for base in self._proxies)
         )
         return next((answer for answer in answers if answer is not None), None)
 
-    async def _confirmed(self, base: str, model: Model, after: Entry, refused_already: bool) -> str | None:
+    async def _confirmed(
+        self, base: str, model: Model, after: Entry, refused_already: bool, away: dict[str, str]
+    ) -> str | None:
         wanted, ends = shares_of(after, model), time.monotonic() + CONFIRM_SECONDS
         while time.monotonic() < ends:
             told = await self._shares(base, model.name)
-            if told is None or told[0] == wanted:
+            if isinstance(told, str):
+                away[base] = told
+                return None
+            if told[0] == wanted:
                 return None
             if told[1] and not refused_already:
                 return f"the proxy at {base} refuses it; its log says why, for example that a version fails its probe"
             await asyncio.sleep(_LOOK_SECONDS)
-        return f"the proxy at {base} has not taken it after {CONFIRM_SECONDS:g} s; its log says why"
+        return (
+            f"the proxy at {base} has not taken it after {CONFIRM_SECONDS:g} s; its log says why, "
+            "or it reads another state_dir"
+        )
 
-    async def _shares(self, base: str, model: str) -> tuple[dict[str, float], bool] | None:
-        """Each version's share of the requests, and whether the proxy refuses the file; None if it cannot be asked."""
+    async def _shares(self, base: str, model: str) -> tuple[dict[str, float], bool] | str:
+        """Each version's share of the requests, and whether the proxy refuses the file; or why it cannot be asked."""
         if self._session is None:
-            return None
+            return "nobody asks it"
         try:
             timeout = aiohttp.ClientTimeout(total=2)
             async with self._session.get(
                 f"{base.rstrip('/')}/metrics", headers=self._headers, timeout=timeout
             ) as answer:
                 if answer.status != 200:
-                    return None
+                    return f"it answered {answer.status}"
                 return shares_in(await answer.text(), model)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            return None
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            return why(error)
 
 
 def shares_of(entry: Entry, model: Model) -> dict[str, float]:

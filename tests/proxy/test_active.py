@@ -22,6 +22,7 @@ from proxy.routing.probe import Probes
 from tests.proxy.planes import document
 from tests.proxy.trees import Tree, configured, tree
 from tests.support.backend import Backend, Call, answers
+from tests.support.kafka import free_ports
 from tests.support.raw_client import connected, request
 from tests.support.waiting import until
 
@@ -240,14 +241,14 @@ def test_a_reason_is_shown_cut_and_on_one_line() -> None:
 
 
 class Watched:
-    """A watch whose looks are the test's, on models whose v1 has a probe."""
+    """A watch whose looks are the test's, on models whose v1 has a probe, unless told otherwise."""
 
-    def __init__(self, folder: Path, v1: str) -> None:
+    def __init__(self, folder: Path, v1: str, v2: str = "http://127.0.0.1:1", *, probe: bool = True) -> None:
         (folder / "probe.json").write_text('{"path": "/predict", "body": {}}')
         (folder / "schema.json").write_text('{"required": ["prediction"]}')
-        made = document("http://127.0.0.1:1", v1)
-        probe = {"request": "probe.json", "schema": "schema.json"}
-        made["models"][0]["targets"]["v1"]["probe"] = probe
+        made = document(v2, v1)
+        if probe:
+            made["models"][0]["targets"]["v1"]["probe"] = {"request": "probe.json", "schema": "schema.json"}
         [model] = convert(made, folder, "test").models
         self.path = folder / "active" / "active.json"
         self.path.parent.mkdir()
@@ -303,6 +304,29 @@ async def test_a_failed_probe_leaves_what_was_in_force(shadow: Backend, tmp_path
     assert watched.active.refused == {}
 
 
+async def test_without_a_probe_a_version_must_be_there_before_traffic_moves_to_it(
+    shadow: Backend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else every client would get 502: the log names it, its address and the reason. Nothing is sent."""
+    watched = Watched(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}", probe=False)
+    watched.watch.begin()
+    watched.write(content())
+    await watched.settles()
+    assert (watched.told, watched.active.in_force["fraud"]) == ([], V2)
+    address = watched.active.models["fraud"].targets["v1"].urls[0].removeprefix("http://")
+    why = f"v1 cannot be connected to: {address} cannot be asked: connection refused"
+    assert watched.active.refused == {"fraud": why}
+    assert [record.__dict__["fields"]["why"] for record in caplog.records] == [why]
+    folder = tmp_path / "there"
+    folder.mkdir()
+    watched = Watched(folder, shadow.url, probe=False)
+    watched.watch.begin()
+    watched.write(content())
+    await watched.settles()
+    assert (watched.told[0]["fraud"]["weights"], watched.active.refused) == ({"v1": 1.0}, {})
+    assert shadow.calls == []
+
+
 async def test_a_newer_file_ends_the_trial_of_the_older(shadow: Backend, tmp_path: Path) -> None:
     """What was wished for before does not come true afterwards."""
     watched = Watched(tmp_path, shadow.url)
@@ -324,14 +348,15 @@ async def test_a_newer_file_ends_the_trial_of_the_older(shadow: Backend, tmp_pat
     assert [told["fraud"]["generation"] for told in watched.told] == [8]
 
 
-async def test_a_file_that_goes_leaves_the_configuration(shadow: Backend, tmp_path: Path) -> None:
+async def test_a_file_that_goes_leaves_the_configuration(production: Backend, shadow: Backend, tmp_path: Path) -> None:
     """Production serves again."""
-    watched = Watched(tmp_path, shadow.url)
+    watched = Watched(tmp_path, shadow.url, production.url)
     write(watched.path, content())
     watched.watch.begin()
     assert watched.active.in_force["fraud"].weights == {"v1": 1.0}
     watched.path.unlink()
     watched.watch.look()
+    await watched.settles()
     assert watched.active.in_force == {"fraud": V2}
     assert watched.told[-1]["fraud"]["weights"] == {"v2": 1.0}
 
@@ -422,6 +447,19 @@ async def test_a_running_proxy_follows_the_file(production: Backend, shadow: Bac
                 return (await client.ask(request())).status == 503
 
         await until(paused, what="a pause")
+
+
+async def test_a_switch_to_a_version_that_is_away_reaches_no_client(
+    production: Backend, shadow: Backend, tmp_path: Path
+) -> None:
+    """It is refused, and shows; whoever serves answers on."""
+    await shadow.stop()
+    async with tree(configured(production, shadow, **SECTIONS), tmp_path) as running:
+        write(tmp_path / "state" / "active" / "active.json", content())
+        await until(lambda: shows(running, "inference_active_refused", 1, model="fraud"))
+        assert await shows(running, "inference_traffic_ratio", 1, version="v2")
+        async with connected(running.port) as client:
+            assert (await client.ask(request())).body == b'{"prediction": 1}'
 
 
 async def test_a_start_takes_what_was_in_force(production: Backend, shadow: Backend, tmp_path: Path) -> None:

@@ -140,6 +140,23 @@ async def test_a_version_that_fails_its_probe_is_not_deployed(
     assert seen.answered.keys() == {(200, b'{"prediction": 1}')}
 
 
+async def test_a_version_without_a_probe_that_is_away_is_not_deployed(
+    production: Backend, shadow: Backend, v3: Backend, tmp_path: Path
+) -> None:
+    """A configuration that makes it production is refused, too."""
+    await v3.stop()
+    made = configured(production, shadow, capture={"fraction": 0})
+    made["models"][0]["targets"]["v3"] = {"url": v3.url}
+    async with tree(made, tmp_path) as running, load(running, 2) as seen:
+        made["models"][0]["production"] = "v3"
+        await reload(running, made, 1)
+        line = running.message("the configuration was not taken; nothing changes")
+        assert line is not None
+        assert f"v3 of fraud cannot be connected to: 127.0.0.1:{v3.port} cannot be asked: connection ref" in line["why"]
+        await seen.sees(1)
+    assert seen.answered.keys() == {(200, b'{"prediction": 1}')}
+
+
 async def test_a_worker_that_is_started_anew_serves_what_is_in_force(
     production: Backend, shadow: Backend, tmp_path: Path
 ) -> None:

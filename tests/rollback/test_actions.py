@@ -168,15 +168,73 @@ async def test_taking_one_model_back_leaves_what_was_switched_of_another_meanwhi
     }
 
 
-async def test_a_proxy_that_cannot_be_asked_is_not_waited_for(tmp_path: Path, session: aiohttp.ClientSession) -> None:
-    """It takes the file when it starts."""
-    undo = await ActiveFile(tmp_path, session, ("http://127.0.0.1:1",)).apply(model(), BEFORE, AFTER)
+async def test_a_proxy_that_cannot_be_asked_is_not_waited_for(
+    tmp_path: Path, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes the file when it starts; where that is so of all of them, it is kept and the log warns of it."""
+    action = ActiveFile(tmp_path, session, ("http://127.0.0.1:1",))
+    undo = await action.apply(model(), BEFORE, AFTER)
     assert json.loads((tmp_path / "active" / "active.json").read_text())["models"]["fraud"]["weights"] == {"v1": 1.0}
+    assert action.unconfirmed == {"fraud": "http://127.0.0.1:1: connection refused"}
+    [line] = caplog.records
+    assert (line.levelname, line.getMessage()) == ("WARNING", "no proxy could be asked whether it has taken the switch")
+    assert line.__dict__["fields"]["why"] == "http://127.0.0.1:1: connection refused"
     await undo()
     assert not (tmp_path / "active" / "active.json").exists()
 
 
-async def test_a_folder_that_cannot_be_written_fails_and_the_alert_comes_again(tmp_path: Path) -> None:
+async def test_one_proxy_that_has_taken_it_speaks_for_those_that_cannot_be_asked(
+    tmp_path: Path, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is to be said of it; one that is asked without its token is one that cannot be asked."""
+    async with proxy({"v1": 1, "v2": 0, "refused": 0}) as url:
+        action = ActiveFile(tmp_path, session, (url, "http://127.0.0.1:1"), "hush")
+        await action.apply(model(), BEFORE, AFTER)
+    assert (action.unconfirmed, caplog.records) == ({}, [])
+    async with served([web.get("/metrics", _unauthorised)]) as url:
+        await (action := ActiveFile(tmp_path, session, (url,))).apply(model(), BEFORE, AFTER)
+        assert action.unconfirmed == {"fraud": f"{url}: it answered 401"}
+
+
+async def _unauthorised(_: web.Request) -> web.Response:
+    return web.Response(status=401)
+
+
+async def test_a_proxy_that_never_takes_it_may_read_another_file(
+    tmp_path: Path, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log says nothing then."""
+    monkeypatch.setattr("rollback.actions.active_file.CONFIRM_SECONDS", 0.2)
+    async with proxy({"v1": 0, "v2": 1, "refused": 0}) as url:
+        with pytest.raises(ActionError, match=r"has not taken it after 0.2 s; its log says why, or it reads another "):
+            await ActiveFile(tmp_path, session, (url,), "hush").apply(model(), BEFORE, AFTER)
+
+
+async def test_what_no_proxy_could_confirm_is_told_to_people_and_kept(tmp_path: Path) -> None:
+    """A command's answer and an alert's say what is known: what stands in the file, and who could not be asked."""
+    away = "http://127.0.0.1:1: connection refused"
+    asked, paused = (f"no proxy could be asked whether it {word} ({away})" for word in ("serves", "has"))
+    async with rolling(tmp_path, proxies=["http://127.0.0.1:1"]) as running:
+        running.exporter.columns = SEVERE
+        _, answer = await running.alert()
+        assert answer["decision"] == "taken"
+        assert answer["text"].endswith(f"; {asked}")
+        latched = "; latched: alerts move nothing until `shadowdrift rollback arm`"
+        for command, told in (
+            ("restore", f"the active file names v2; {asked}{latched}"),
+            ("rollback", f"the active file names v1; {asked}{latched}"),
+            ("pause", f"the active file pauses fraud; {paused}; inferences get 503: there is no fallback"),
+        ):
+            assert (await running.post(f"/{command}"))[1]["text"] == told
+            assert running.audit()[-1]["text"] == told
+        await running.post("/restore")
+        _, answer = await running.post("/promote", {"force": True, "reason": "so"})
+        assert answer["text"].startswith(f"the active file names v1; {asked}, by force")
+
+
+async def test_a_folder_that_cannot_be_written_fails_and_the_alert_comes_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """503; nothing latched, nothing half done; once it is mended the same delivery moves traffic."""
     async with rolling(tmp_path) as running:
         running.exporter.columns = SEVERE
@@ -188,8 +246,17 @@ async def test_a_folder_that_cannot_be_written_fails_and_the_alert_comes_again(t
         metrics = await running.metrics()
         assert metrics['rollback_decisions_total{decision="failed",model="fraud",reason="action"}'] == 1
         assert metrics['rollback_actions_total{action="active-file",model="fraud",result="failed"}'] == 1
-        status, answer = await running.post("/rollback")
+        caplog.clear()
+        status, answer = await running.post("/rollback", {"by": "alice"})
         assert (status, answer["decision"]) == (503, "failed")
+        [line] = caplog.records
+        assert (line.levelname, line.getMessage()) == ("ERROR", "a command failed")
+        fields = line.__dict__["fields"]
+        assert (fields["command"], fields["by"], fields["text"]) == ("rollback", "alice", answer["text"])
+        assert await running.decision(starts=starts) == ("failed", "action")
+        line = caplog.records[-1]
+        assert (line.levelname, line.getMessage()) == ("ERROR", "an alert's rollback failed")
+        assert "active-file: " in line.__dict__["fields"]["text"]
         blocked.rmdir()
         assert await running.decision(starts=starts) == ("taken", "feature_drift")
 

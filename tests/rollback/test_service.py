@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -450,3 +451,20 @@ def test_nothing_listens_beyond_loopback_without_a_token(tmp_path: Path) -> None
     """The configuration refuses it."""
     with pytest.raises(Refusal, match=r"rollback\.listen must be a loopback address unless token_file is set"):
         configured(tmp_path, listen="0.0.0.0:9109")
+
+
+async def test_a_persons_commands_are_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Taken or refused, with who ordered it, why, and what came of it."""
+    async with rolling(tmp_path) as running:
+        with caplog.at_level(logging.INFO, "shadowdrift.rollback"):
+            await running.post("/rollback", {"by": "alice", "reason": "ticket 71"})
+            await running.post("/rollback", {"model": "x" * 1000})
+    lines = [record for record in caplog.records if record.getMessage().startswith("a command")]
+    assert [(line.levelname, line.getMessage()) for line in lines] == [
+        ("INFO", "a command was taken"), ("INFO", "a command was refused"),
+    ]  # fmt: skip
+    fields = lines[0].__dict__["fields"]
+    assert (fields["command"], fields["model"], fields["by"]) == ("rollback", "fraud", "alice")
+    assert fields["because"] == "ticket 71"
+    assert fields["text"].startswith("v1 serves; latched")
+    assert len(lines[1].__dict__["fields"]["model"]) < 200
