@@ -12,9 +12,10 @@ from typing import Final, Protocol
 import aiohttp
 
 from active import file as active_file
-from active.file import FILE, Entry
+from active.file import Entry
 from configuration import Configuration, Model
 from configuration.rollback import Rollback
+from configuration.shown import cut
 from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 from rollback.actions.action import Action, ActionError
@@ -59,19 +60,47 @@ class OfActiveFile:
 
     def __init__(self, file: ActiveFile) -> None:
         self._file = file
+        self._is_there = True
+        self._made_for: dict[str, str] = {}
+        """For which production other than the configuration's a model's entry was made, where that has been told."""
 
     async def entry(self, model: Model) -> Entry | None:
         """Its entry, where it counts; else what the configuration says."""
         try:
-            raw = (self._file.read() or {}).get(model.name)
+            entries = self._file.read()
+            raw = (entries or {}).get(model.name)
             found = None if raw is None else active_file.entry(raw)
         except (ActiveFileError, ValueError, RecursionError) as error:
             raise ActionError(f"active-file: {' '.join(str(error).split())}") from None
+        self._say_whether_it_is_there(entries is not None)
+        self._say_for_what_it_was_made(model, found)
         if found is None or found.config_production != model.production:
             return of_configuration(model, 0)
-        if not set(found.weights) <= set(model.targets):
-            raise ActionError("active-file: it names versions that the configuration lacks")
+        lacking = sorted(set(found.weights) - set(model.targets))
+        if lacking:
+            raise ActionError(f"active-file: it names versions that the configuration lacks: {cut(', '.join(lacking))}")
         return found
+
+    def _say_whether_it_is_there(self, is_there: bool) -> None:
+        if self._is_there and not is_there:
+            _log.warning(
+                "there is no active file yet; the configuration's production is taken until there is one",
+                extra={"fields": {"path": str(self._file.path)}},
+            )
+        self._is_there = is_there
+
+    def _say_for_what_it_was_made(self, model: Model, found: Entry | None) -> None:
+        """Either the file is of a former deployment, and rightly passed over, or this process is."""
+        if found is None or found.config_production == model.production:
+            self._made_for.pop(model.name, None)
+        elif self._made_for.get(model.name) != found.config_production:
+            self._made_for[model.name] = found.config_production
+            made_for = {"config_production": cut(found.config_production), "production": model.production}
+            _log.warning(
+                "the active file was made for another production than the configuration that this process has read, "
+                "which is taken; if the configuration has changed since, start it anew",
+                extra={"fields": {"model": model.name, **made_for}},
+            )
 
 
 class Follower:
@@ -152,9 +181,6 @@ def _source(settings: Rollback, configuration: Configuration, file: ActiveFile) 
         if settings.ssm is None:
             raise Refusal("rollback.ssm must be set to follow its parameter, got null")
         return OfParameter(Parameter(settings.ssm))
-    path = Path(configuration.state_dir) / FILE
-    if not path.parent.is_dir():
-        raise Refusal(f"state_dir: {path.parent} must be the folder of the active file to follow; it does not exist")
     return OfActiveFile(file)
 
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
 from admin.server import AdminServer
 from configuration import Configuration
 from lifecycle.tether import Tether
-from rollback.actions.action import Action
+from rollback.actions.action import Action, ActionError
 from rollback.actions.active_file import ActiveFile
 from rollback.actions.nginx import NginxUpstream
 from rollback.actions.ssm import Parameter
@@ -72,12 +72,14 @@ async def serve(configuration: Configuration, tether: Tether, stop: asyncio.Even
         telling = asyncio.create_task(_lasting(notices.run), name="tell")
         looking = asyncio.create_task(_lasting(partial(_look, switch)), name="look")
         counting = asyncio.create_task(_lasting(asking.run), name="look at the proxies")
+        aligning = asyncio.create_task(_align(office, stop), name="bring nginx to what is in force")
         await stop.wait()
-        await endpoints.finish(_STOP_SECONDS)
+        # Left in the middle, files would be there that nginx has not heard of.
+        await asyncio.gather(endpoints.finish(_STOP_SECONDS), asyncio.wait([aligning], timeout=_STOP_SECONDS))
         await notices.finish(_NOTICE_SECONDS)
-        for task in (telling, looking, counting):
+        for task in (telling, looking, counting, aligning):
             task.cancel()
-        await asyncio.gather(telling, looking, counting, return_exceptions=True)
+        await asyncio.gather(telling, looking, counting, aligning, return_exceptions=True)
 
 
 def proxies_file(configuration: Configuration, session: aiohttp.ClientSession | None) -> ActiveFile:
@@ -109,6 +111,29 @@ async def _lasting(work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             _log.exception("what goes on beside the deciding failed by a fault, and begins anew")
             await asyncio.sleep(_ANEW_SECONDS)
+
+
+async def _align(office: Office, stop: asyncio.Event) -> None:
+    """What nginx has behind the proxy may be of a former deployment, or of a switch that it did not see.
+
+    Also in a dry run, for it moves no traffic: the proxy serves as it did. Where nginx serves alone it is left alone.
+    """
+    for action in office.switch.steps.actions:
+        if not isinstance(action, NginxUpstream) or action.is_the_traffic:
+            continue
+        for name, model in office.switch.models.items():
+            async with office.locks[name]:
+                standing = office.switch.standing(name)
+                if stop.is_set() or standing.unreadable:
+                    continue
+                fields: dict[str, Any] = {"model": name, "weights": standing.entry.weights}
+                try:
+                    if action.differs(model, standing.entry):
+                        await action.apply(model, standing.entry, standing.entry)
+                        _log.info("nginx's files were brought to what is in force", extra={"fields": fields})
+                except ActionError as error:
+                    why = "nginx's files differ from what is in force, and cannot be brought to it"
+                    _log.warning(why, extra={"fields": {**fields, "why": str(error)}})
 
 
 async def _look(switch: Switch) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from active import file as active_file
-from active.file import ActiveFile, Mode
+from active.file import ActiveFile, Entry, Mode
 from configuration import Model
 from configuration.shown import cut, one_line
 
@@ -57,8 +57,8 @@ class Active:
             self.in_force |= {name: order for name, order in former.in_force.items() if self._goes_on(name, former)}
         self.refused: dict[str, str] = {}
         """Why a model's wish is not in force, for those where that is so."""
-        self._by_configuration: dict[str, str] = {}
-        """Why the configuration decides, for the models where it does: told when it changes."""
+        self._by_configuration: dict[str, tuple[str, Entry | None]] = {}
+        """Why the configuration decides, and what is passed over for it: told when either changes."""
 
     def _goes_on(self, name: str, former: Active) -> bool:
         """Whether what was in force can be so under this configuration, too."""
@@ -115,7 +115,8 @@ class Active:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return f"its entry cannot be read: {one_line(str(error))}"
         if entry.config_production != model.production:
-            self._say(model, f"the active file was made for production {cut(entry.config_production)}")
+            why = f"the active file was made for production {cut(entry.config_production)}; "
+            self._say(model, f"{why}production is {model.production} here: it is passed over", entry)
             return _of_configuration(model)
         self._by_configuration.pop(model.name, None)
         for version, weight in entry.weights.items():
@@ -147,12 +148,14 @@ class Active:
         """What the workers need to know."""
         return {name: order.told() for name, order in self.in_force.items()}
 
-    def _say(self, model: Model, why: str) -> None:
-        if self._by_configuration.get(model.name) == why:
+    def _say(self, model: Model, why: str, passed_over: Entry | None = None) -> None:
+        """A warning where somebody has decided otherwise: they may believe that it is in force."""
+        if self._by_configuration.get(model.name) == (why, passed_over):
             return
-        self._by_configuration[model.name] = why
+        self._by_configuration[model.name] = why, passed_over
         fields = {"model": model.name, "production": model.production, "why": why}
-        _log.info("the configuration decides who serves", extra={"fields": fields})
+        level = logging.INFO if passed_over is None else logging.WARNING
+        _log.log(level, "the configuration decides who serves", extra={"fields": fields})
 
 
 def _of_configuration(model: Model) -> Order:

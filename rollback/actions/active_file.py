@@ -47,7 +47,7 @@ class ActiveFile:
         token: str | None = None,
     ) -> None:
         """`proxies` are their admin addresses."""
-        self._path = state_dir / FILE
+        self.path = state_dir / FILE
         self._session = session
         self._proxies = proxies
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -57,13 +57,13 @@ class ActiveFile:
     def read(self) -> Mapping[str, msgspec.Raw] | None:
         """The entries by model; None without a file. Raises `ActiveFileError`."""
         try:
-            return active_file.decode(self._path.read_bytes()).models
+            return active_file.decode(self.path.read_bytes()).models
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ActiveFileError(f"{self._path} cannot be read: {error.strerror}") from None
+            raise ActiveFileError(f"{self.path} cannot be read: {error.strerror}") from None
         except _UNREADABLE as error:
-            raise ActiveFileError(f"{self._path} cannot be read: {' '.join(str(error).split())}") from None
+            raise ActiveFileError(f"{self.path} cannot be read: {' '.join(str(error).split())}") from None
 
     async def apply(self, model: Model, before: Entry, after: Entry) -> Undo:
         """Replace the file; what it says of other models stays."""
@@ -71,7 +71,7 @@ class ActiveFile:
         refused_already = await self._refusing(model)
         try:
             former = self.read()
-            content = None if former is None else self._path.read_bytes()
+            content = None if former is None else self.path.read_bytes()
             written = active_file.encode({**(former or {}), model.name: after})
             self._write(written)
         except (ActiveFileError, OSError) as error:
@@ -79,7 +79,7 @@ class ActiveFile:
 
         async def undo() -> None:
             try:
-                if not self._path.exists() or self._path.read_bytes() == written:
+                if not self.path.exists() or self.path.read_bytes() == written:
                     self._put_back(content)
                 else:
                     self._take_back(model.name, former or {})
@@ -98,8 +98,8 @@ class ActiveFile:
         return undo
 
     def _write(self, content: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_whole(self._path, content, _MODE)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_whole(self.path, content, _MODE)
 
     def _take_back(self, name: str, former: Mapping[str, msgspec.Raw]) -> None:
         """Another model has been switched since: what the file says of it stays."""
@@ -110,8 +110,8 @@ class ActiveFile:
 
     def _put_back(self, content: bytes | None) -> None:
         if content is None:
-            self._path.unlink(missing_ok=True)
-            sync_folder(self._path.parent)
+            self.path.unlink(missing_ok=True)
+            sync_folder(self.path.parent)
         else:
             self._write(content)
 

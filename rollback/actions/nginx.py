@@ -47,21 +47,22 @@ class NginxUpstream:
                             f"http://host:port alone, got {url}"
                         )
 
+    @property
+    def is_the_traffic(self) -> bool:
+        """Whether all requests go by its files, not only what goes past the proxy."""
+        return self._settings.role == "primary"
+
+    def differs(self, model: Model, entry: Entry) -> bool:
+        """Whether the files say something else. Raises `ActionError`."""
+        return self._former(model) != self._wanted(model, entry)
+
     async def apply(self, model: Model, before: Entry, after: Entry) -> Undo:
         """A paused model's versions are marked `down`: past the proxy, too, nobody asks them."""
-        folder = Path(self._settings.directory.replace(MODEL, model.name))
-        try:
-            former = {name: _content(folder / name) for name in (UPSTREAM, TOLD)}
-        except OSError as error:
-            raise ActionError(f"nginx: {folder} cannot be read: {error.strerror}") from None
+        folder, former, wanted = self._folder(model), self._former(model), self._wanted(model, after)
 
         async def undo() -> None:
             await self._put(folder, former, None)
 
-        wanted: dict[str, bytes | None] = {
-            UPSTREAM: upstream(model, after, self._settings.role).encode(),
-            TOLD: told(model, after).encode(),
-        }
         try:
             await self._put(folder, wanted, after)
         except ActionError:
@@ -69,6 +70,22 @@ class NginxUpstream:
                 await undo()
             raise
         return undo
+
+    def _folder(self, model: Model) -> Path:
+        return Path(self._settings.directory.replace(MODEL, model.name))
+
+    def _former(self, model: Model) -> dict[str, bytes | None]:
+        folder = self._folder(model)
+        try:
+            return {name: _content(folder / name) for name in (UPSTREAM, TOLD)}
+        except OSError as error:
+            raise ActionError(f"nginx: {folder} cannot be read: {error.strerror}") from None
+
+    def _wanted(self, model: Model, entry: Entry) -> dict[str, bytes | None]:
+        return {
+            UPSTREAM: upstream(model, entry, self._settings.role).encode(),
+            TOLD: told(model, entry).encode(),
+        }
 
     async def _put(self, folder: Path, files: dict[str, bytes | None], after: Entry | None) -> None:
         try:
@@ -116,7 +133,7 @@ class NginxUpstream:
         """
         in_a_row, ends = 0, time.monotonic() + float(self._settings.timeout)
         while in_a_row < _IN_A_ROW:
-            said = await self._told()
+            said = await self._told(after)
             in_a_row = in_a_row + 1 if said == after.generation else 0
             if time.monotonic() >= ends and in_a_row < _IN_A_ROW:
                 raise ActionError(
@@ -126,7 +143,7 @@ class NginxUpstream:
             if not in_a_row:
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _told(self) -> object:
+    async def _told(self, after: Entry) -> object:
         """The generation that nginx tells, or in words what it said instead."""
         assert self._settings.check is not None
         # A connection that was kept would ask the worker that leaves.
@@ -135,10 +152,14 @@ class NginxUpstream:
             async with self._session.get(self._settings.check, timeout=timeout, headers=headers) as answer:
                 if answer.status != 200:
                     return f"status {answer.status}"
-                return json.loads(await answer.text())["generation"]
+                found = json.loads(await answer.text())
+                # A deployment changes the versions under the same generation.
+                if found.get("versions") != (wanted := sorted(after.weights)):
+                    return f"versions {found.get('versions')}, not {wanted}"
+                return found["generation"]
         except (aiohttp.ClientError, OSError) as error:  # a deadline is an OSError
             return why(error)
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             return "no generation"
 
 

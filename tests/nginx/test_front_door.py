@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientError, ClientSession, web
+from yarl import URL
 
 from tests.nginx.conftest import Backend, Door, door
 from tests.support.kafka import free_ports
@@ -123,6 +124,23 @@ async def test_nginx_tells_prometheus_whether_the_proxy_answers_it(front: Door, 
     assert await _proxy_answers(client) == "0"
     assert model.seen == []
     assert nginx.log_lines() == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/nginx/", "/nginx/active/flights", "/nginx/healthy/", "/nginx/metrics/x", "/nginx//x", "/%6eginx/x"]
+)
+async def test_nothing_below_nginx_s_own_path_reaches_a_model(front: Door, client: ClientSession, path: str) -> None:
+    """Also before the first switch, when nothing tells which version is active; nor when a stream is asked for."""
+    for accept in ("*/*", "text/event-stream"):
+        async with client.get(URL(path, encoded=True), headers={"Accept": accept}) as answer:
+            assert answer.status == 404
+    assert (front[1].seen, front[2].seen) == ([], [])
+
+
+def test_the_proxy_s_address_stands_in_one_file() -> None:
+    """Or it is changed in one and forgotten in the other, and nginx does not start."""
+    said = [file.name for file in (CHECKOUT / "nginx").glob("*.conf") if "proxy:8080" in file.read_text()]
+    assert said == ["proxy-address.conf"]
 
 
 async def _proxy_answers(client: ClientSession) -> str:

@@ -115,16 +115,18 @@ def test_at_the_start_the_file_is_what_was_in_force_before() -> None:
 
 
 def test_a_new_deployment_is_served_by_the_configuration(caplog: pytest.LogCaptureFixture) -> None:
-    """What was decided for another production is passed over, and the log says so, once."""
+    """What was decided for another production is passed over, and the log warns of it, once for each entry."""
     active = Active(models())
     with caplog.at_level(logging.INFO, "shadowdrift"):
-        for generation in (1, 2):
+        for generation in (1, 1, 2):
             active.look(content(fraud=entry(config_production="v3", generation=generation)))
     assert active.in_force == {"fraud": V2}
     assert active.refused == {}
-    [line] = caplog.records
-    assert line.getMessage() == "the configuration decides who serves"
-    assert line.__dict__["fields"]["why"] == "the active file was made for production v3"
+    assert [(line.levelname, line.getMessage()) for line in caplog.records] == [
+        ("WARNING", "the configuration decides who serves")
+    ] * 2
+    why = "the active file was made for production v3; production is v2 here: it is passed over"
+    assert {line.__dict__["fields"]["why"] for line in caplog.records} == {why}
 
 
 REFUSED: dict[str, bytes] = {

@@ -341,6 +341,23 @@ def test_nginx_is_reached_from_the_loop_that_the_service_runs_on(tmp_path: Path)
     uvloop.run(follow())
 
 
+async def test_an_nginx_that_tells_other_versions_by_the_same_generation_has_not_followed(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    """A deployment changes the versions, and not the generation."""
+
+    async def tells(_: web.Request) -> web.Response:
+        return web.json_response({"model": "fraud", "versions": ["v2"], "generation": AFTER.generation})
+
+    async with served([web.get("/told", tells)]) as url:
+        settings = {"directory": str(tmp_path), "test": None, "reload": ["true"], "timeout": 0.3}
+        configuration = configured(tmp_path, nginx={**settings, "check": f"{url}/told"})
+        assert configuration.rollback.nginx is not None
+        action = NginxUpstream(configuration.rollback.nginx, configuration.models, session)
+        with pytest.raises(ActionError, match="does not tell generation"):
+            await action.apply(configuration.models[0], BEFORE, AFTER)
+
+
 @pytest.mark.parametrize("trouble", ["test", "reload", "check"])
 async def test_an_nginx_that_does_not_follow_keeps_its_former_files(
     tmp_path: Path, session: aiohttp.ClientSession, trouble: str

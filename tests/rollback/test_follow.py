@@ -125,6 +125,73 @@ async def test_an_nginx_that_follows_this_hosts_file_takes_no_token_of_the_proxy
     assert announced == {"follow": "active-file"}
 
 
+async def test_where_there_is_no_active_file_yet_the_configurations_production_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No switch has been made: that is said once, and looked for again."""
+    (tmp_path / "nginx").mkdir()
+    configuration = configured(
+        tmp_path,
+        follow={"source": "active-file", "actions": ["nginx"], "every": 0.1},
+        nginx={"directory": str(tmp_path / "nginx"), "test": None, "reload": ["true"]},
+    )
+    stop, upstream = asyncio.Event(), tmp_path / "nginx" / "active-version.conf"
+    with caplog.at_level(logging.INFO, "shadowdrift.rollback"):
+        following = asyncio.create_task(follow(configuration, Tether(None, b""), stop))
+        try:
+            await until(lambda: following.done() or (upstream.exists() and '["v2"]' in upstream.read_text()), what="v2")
+            assert not following.done(), following.exception()
+            await ActiveFile(tmp_path / "state").apply(configuration.models[0], BEFORE, AFTER)
+            await until(lambda: '["v1"]' in upstream.read_text(), what="v1")
+        finally:
+            stop.set()
+            await following
+    said = [record for record in caplog.records if record.getMessage().startswith("there is no active file yet")]
+    assert [record.__dict__["fields"] for record in said] == [
+        {"path": str(tmp_path / "state" / "active" / "active.json")}
+    ]
+
+
+async def test_a_file_that_was_made_for_another_configuration_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a deployment this process has still read the former one: its log says what to do."""
+    (tmp_path / "nginx").mkdir()
+    configuration, file = configured(tmp_path), ActiveFile(tmp_path / "state")
+    follower = Follower(configuration, OfActiveFile(file), Steps([]), None)
+    with caplog.at_level(logging.WARNING, "shadowdrift.rollback"):
+        for generation in (2, 3):
+            deployed = Entry({"v3": 1.0}, "v3", generation=generation)
+            await file.apply(configuration.models[0], BEFORE, deployed)
+            await follower.look()
+            await follower.look()
+        [line] = caplog.records
+        assert line.getMessage().startswith("the active file was made for another production than the configuration")
+        assert "if the configuration has changed since, start it anew" in line.getMessage()
+        fields = {"model": "fraud", "config_production": "v3", "production": "v2"}
+        assert line.__dict__["fields"] == fields
+        await file.apply(configuration.models[0], BEFORE, AFTER)
+        await follower.look()
+        await file.apply(configuration.models[0], BEFORE, deployed)
+        await follower.look()
+    assert len(caplog.records) == 2
+
+
+async def test_a_version_that_the_configuration_lacks_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By its name."""
+    configuration, file = configured(tmp_path), ActiveFile(tmp_path / "state")
+    follower = Follower(configuration, OfActiveFile(file), Steps([]), None)
+    await file.apply(configuration.models[0], BEFORE, Entry({"v9": 1.0}, "v2", generation=2))
+    with caplog.at_level(logging.WARNING, "shadowdrift.rollback"):
+        await follower.look()
+        await follower.look()
+    [line] = caplog.records
+    assert line.getMessage() == "cannot follow"
+    assert "names versions that the configuration lacks: v9" in line.__dict__["fields"]["why"]
+
+
 async def test_nginx_follows_an_active_file_that_another_process_writes(
     tmp_path: Path, session: aiohttp.ClientSession
 ) -> None:

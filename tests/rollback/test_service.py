@@ -29,6 +29,51 @@ from tests.rollback.stand_ins import Exporter, rolling, served
 from tests.support.waiting import until
 
 
+async def test_nginxs_files_are_brought_to_what_is_in_force_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a deployment they still name the former version. A reload only where they differ; in a dry run too."""
+    folder, reloads = tmp_path / "nginx", tmp_path / "reloads"
+    folder.mkdir()
+    (folder / "active-upstream.conf").write_text("server model-v1:8000 backup;\n")
+    nginx = {"directory": str(folder), "test": None, "reload": ["sh", "-c", f"echo >> {reloads}"]}
+    settings = {"actions": ["active-file", "nginx"], "nginx": nginx, "dry_run": True}
+    with caplog.at_level(logging.WARNING, "shadowdrift.rollback"):
+        for _ in range(2):
+            async with rolling(tmp_path, **settings):
+                await until((folder / "active-version.conf").exists, what="begun, which it ends")
+    assert "server 127.0.0.1:1 backup;" in (folder / "active-upstream.conf").read_text()
+    assert '["v2"]' in (folder / "active-version.conf").read_text()
+    assert reloads.read_text() == "\n"
+    assert caplog.records == []
+
+
+async def test_an_nginx_that_cannot_be_brought_along_at_the_start_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A `test` that no machine knows is seen now, and not at the first switch; the rollback serves."""
+    (tmp_path / "nginx").mkdir()
+    nginx = {"directory": str(tmp_path / "nginx"), "test": ["no-such-program"], "reload": ["true"]}
+    with caplog.at_level(logging.WARNING, "shadowdrift.rollback"):
+        async with rolling(tmp_path, actions=["active-file", "nginx"], nginx=nginx) as running:
+            await until(lambda: bool(caplog.records), what="a warning")
+            assert (await running.post("/rollback"))[0] == 503, "it serves; such an nginx fails a switch too"
+    [line] = caplog.records
+    assert line.getMessage() == "nginx's files differ from what is in force, and cannot be brought to it"
+    assert line.__dict__["fields"]["model"] == "fraud"
+    assert "no-such-program cannot be run" in line.__dict__["fields"]["why"]
+    assert list((tmp_path / "nginx").iterdir()) == []
+
+
+async def test_an_nginx_that_serves_alone_is_left_as_it_is_at_the_start(tmp_path: Path) -> None:
+    """There its files are the traffic, which only a switch moves."""
+    (tmp_path / "nginx").mkdir()
+    nginx = {"directory": str(tmp_path / "nginx"), "test": None, "reload": ["true"], "role": "primary"}
+    async with rolling(tmp_path, actions=["nginx"], nginx=nginx) as running:
+        await running.status()
+    assert list((tmp_path / "nginx").iterdir()) == []
+
+
 async def test_a_severe_drift_moves_traffic_to_the_stable_version_and_latches(tmp_path: Path) -> None:
     """The active file, the answer, the metrics, the audit log and the status say so."""
     async with rolling(tmp_path) as running:
