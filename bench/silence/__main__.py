@@ -1,7 +1,7 @@
 """How quiet the alerts are, in time that is compressed: `python -m bench.silence`, some forty minutes of two cores.
 
 `calm`: a day of the demo's traffic without drift goes through the exporter's and the proxy's own objects, event by
-event; what Prometheus would have scraped every 10 s is judged by its own rule engine with the shipped rules.
+event; what Prometheus would have scraped every 15 s is judged by its own rule engine with the shipped rules.
 
 `square`: an hour in which drift comes and goes; its alerts go through a real Alertmanager, whose clock is quicker,
 to the rollback's own desk.
@@ -29,7 +29,7 @@ from bench.silence.wave import Wave
 
 RESULT: Final = CHECKOUT / "bench" / "results" / "silence.json"
 
-CALM_INTERVAL: Final = 10
+CALM_INTERVAL: Final = 15
 """Seconds, not the 5 that are shipped: promtool looks at 10,000 samples at once, and one rule at a day of a series."""
 
 _WORLDS: Final[dict[int, World]] = {}
