@@ -14,6 +14,8 @@ from tests.support.waiting import until
 
 SEVERE = 'drift_features_drifted{tenant="_all", against="reference", level="severe"}'
 DRIFT = "SevereFeatureDrift"
+ABOUT_DRIFT = f"{DRIFT} · {MODEL}"
+"""In the titles of Alertmanager's messages; the rollback's own name the alert, too."""
 _LOOKS = 20
 """So often silence is listened to, over its length."""
 
@@ -47,13 +49,15 @@ async def _asked(loop: Loop, count: int) -> None:
 
 async def severe_drift_is_told(loop: Loop, deviations: float = 3.0) -> None:
     """Drift begins: the gauge, the alert, a message that names the feature."""
-    within, before = loop.timings.within, len(await loop.messages(DRIFT))
+    within, before = loop.timings.within, len(await loop.messages(ABOUT_DRIFT))
     loop.run.shift = 10.0 * deviations
     await until(lambda: loop.server.query(f"{SEVERE} > 0"), within, "the gauge of severe drift")
     await until(lambda: DRIFT in loop.firing(), within, "the alert fires")
 
     async def told() -> dict[str, Any] | None:
-        found = [one for one in (await loop.messages(DRIFT))[before:] if not one["texts"][0].startswith("Resolved")]
+        found = [
+            one for one in (await loop.messages(ABOUT_DRIFT))[before:] if not one["texts"][0].startswith("Resolved")
+        ]
         return found[0] if found else None
 
     message = await until(told, within, "the message in Slack")
@@ -102,7 +106,7 @@ async def drift_is_over(loop: Loop) -> None:
     await until(lambda: DRIFT not in loop.firing(), loop.timings.within, "the alert is over")
 
     async def told() -> dict[str, Any] | None:
-        last = (await loop.messages(DRIFT))[-1]
+        last = (await loop.messages(ABOUT_DRIFT))[-1]
         return last if last["texts"][0].startswith("Resolved") else None
 
     message = await until(told, loop.timings.within, "the end's message in Slack")
