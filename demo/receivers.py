@@ -25,10 +25,9 @@ from typing import Any, Final
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
-from configuration.units import Address, cannot_listen, parse_address
 from demo.delivery import delivered
+from demo.listening import listening
 from lifecycle.process import run
-from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 
 KEPT: Final = 200
@@ -151,28 +150,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(options: argparse.Namespace, tether: Tether, stop: asyncio.Event) -> None:
     """Listen, say so, and serve until told to stop. Raises `Refusal` for an address that cannot be had."""
-    try:
-        address = parse_address(options.listen)
-    except ValueError as error:
-        raise Refusal(f"--listen: {error}") from None
     receivers = Receivers(options.silence)
-    runner = web.AppRunner(receivers.application(), access_log=None, handle_signals=False, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address.host, address.port).start()
-        url = f"http://{Address(address.host, runner.addresses[0][1])}"
+    async with listening(receivers.application(), options.listen) as url, ClientSession() as session:
         sys.stderr.write(f"shadowdrift: stand-in receivers listen at {url}\n")
         tether.announce({"receivers": url})
-        async with ClientSession() as session:
-            watching = asyncio.create_task(watch(receivers.switch, options.slack_file, session))
-            await stop.wait()
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
-    except OSError as error:
-        raise Refusal(cannot_listen("--listen", options.listen, error)) from None
-    finally:
-        await runner.cleanup()
+        watching = asyncio.create_task(watch(receivers.switch, options.slack_file, session))
+        await stop.wait()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
 
 
 if __name__ == "__main__":

@@ -22,11 +22,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from configuration.units import Address, cannot_listen, parse_address
+from demo.listening import listening
 from demo.slack_markup import mentions, shown
 from demo.slack_page import calls_by_name, page
 from lifecycle.process import run
-from lifecycle.refusal import Refusal
 from lifecycle.tether import Tether
 
 KEPT: Final = 200
@@ -138,22 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(listen: str, tether: Tether, stop: asyncio.Event) -> None:
     """Listen, say so, and serve until told to stop. Raises `Refusal` for an address that cannot be had."""
-    try:
-        address = parse_address(listen)
-    except ValueError as error:
-        raise Refusal(f"--listen: {error}") from None
-    runner = web.AppRunner(Slack().application(), access_log=None, handle_signals=False, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address.host, address.port).start()
-        url = f"http://{Address(address.host, runner.addresses[0][1])}"
+    async with listening(Slack().application(), listen) as url:
         sys.stderr.write(f"shadowdrift: stand-in Slack listens at {url}\n")
         tether.announce({"slack": url})
         await stop.wait()
-    except OSError as error:
-        raise Refusal(cannot_listen("--listen", listen, error)) from None
-    finally:
-        await runner.cleanup()
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ from typing import BinaryIO, Final, Literal
 import msgspec
 from aiohttp import web
 
-from configuration.units import Address, cannot_listen, parse_address
 from demo.delivery import Alert, delivered
 from demo.labelled import write
+from demo.listening import listening
 from demo.retraining.recent import NotEnoughError, labelled
 from events.brokers import Brokers
 from lifecycle.process import run
@@ -227,25 +227,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(options: argparse.Namespace, tether: Tether, stop: asyncio.Event) -> None:
     """Listen, say so, and serve until told to stop. Raises `Refusal` for an address that cannot be had."""
-    try:
-        address = parse_address(options.listen)
-    except ValueError as error:
-        raise Refusal(f"--listen: {error}") from None
     flights = Flights(Brokers(options.kafka), options.folder, options.rows, options.within, options.seed)
     hook = Hook(flights.train, options.before)
-    runner = web.AppRunner(hook.application(), access_log=None, handle_signals=False, shutdown_timeout=1)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, address.host, address.port).start()
-        url = f"http://{Address(address.host, runner.addresses[0][1])}"
-        _log.info("the retraining hook listens", extra={"fields": {"url": f"{url}/retraining"}})
-        tether.announce({"hook": url})
-        await stop.wait()
-    except OSError as error:
-        raise Refusal(cannot_listen("--listen", options.listen, error)) from None
+        async with listening(hook.application(), options.listen) as url:
+            _log.info("the retraining hook listens", extra={"fields": {"url": f"{url}/retraining"}})
+            tether.announce({"hook": url})
+            await stop.wait()
+            await hook.finish()
     finally:
-        await hook.finish()
-        await runner.cleanup()
         await flights.stop()
 
 
