@@ -234,8 +234,8 @@ async def _serve(options: argparse.Namespace, tether: Tether, stop: asyncio.Even
             _log.info("the retraining hook listens", extra={"fields": {"url": f"{url}/retraining"}})
             tether.announce({"hook": url})
             await stop.wait()
-            await hook.finish()
     finally:
+        await hook.finish()
         await flights.stop()
 
 

@@ -271,10 +271,8 @@ async def test_a_part_that_dies_ends_the_whole(part: str, start: Start, tmp_path
     await tree.nothing_left()
 
 
-async def test_a_hangup_lets_all_parts_take_another_shadow_or_none(
-    start: Start, tmp_path: Path, model_url: str
-) -> None:
-    """A new version becomes the shadow without a restart of the proxy; what one part refuses, no part takes."""
+async def with_rollback(start: Start, tmp_path: Path, model_url: str) -> tuple[Up, Path, str, str]:
+    """A tree of all parts that serves; its file, where its rollback listens, and the line that names the others."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         rollback = f"127.0.0.1:{free.getsockname()[1]}"
     file = Path(config(tmp_path, model_url, more=", stable: v1"))
@@ -283,7 +281,15 @@ async def test_a_hangup_lets_all_parts_take_another_shadow_or_none(
     async with asyncio.timeout(60):
         while (line := await tree.read()) is not None and "serves at" not in line:
             pass
-    proxy, admin, exporter = re.findall(r"http://[0-9.:]+", str(line))[:3]
+    return tree, file, rollback, str(line)
+
+
+async def test_a_hangup_lets_all_parts_take_another_shadow_or_none(
+    start: Start, tmp_path: Path, model_url: str
+) -> None:
+    """A new version becomes the shadow without a restart of the proxy; what one part refuses, no part takes."""
+    tree, file, rollback, line = await with_rollback(start, tmp_path, model_url)
+    proxy, admin, exporter = re.findall(r"http://[0-9.:]+", line)[:3]
     supervisor = tree.one("cli.main proxy")
 
     async def told(former: str, latter: str) -> str:
@@ -332,14 +338,7 @@ async def test_a_hangup_when_the_parts_files_cannot_be_written_changes_nothing_a
     start: Start, tmp_path: Path, model_url: str
 ) -> None:
     """As where something has tidied up the folder for temporary files. Each hangup gets its answer, and parts go on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        rollback = f"127.0.0.1:{free.getsockname()[1]}"
-    file = Path(config(tmp_path, model_url, more=", stable: v1"))
-    edit(file, "models:", f'rollback: {{listen: "{rollback}"}}\nmodels:')
-    tree = await start("--config", str(file))
-    async with asyncio.timeout(60):
-        while (line := await tree.read()) is not None and "serves at" not in line:
-            pass
+    tree, *_ = await with_rollback(start, tmp_path, model_url)
     (directory,) = (found.parent for found in tree.temporary.glob("*/exporter.yaml"))
     before = tree.running()
     shutil.move(directory, tmp_path / "away")
